@@ -1,0 +1,40 @@
+"""A lease: an incarnation's right to act. Drivers check it before every write that does not make safer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class LeaseRevokedError(Exception):
+    """The incarnation that acts has been replaced; what it meant to do is not done."""
+
+
+class Lease:
+    """Valid from an incarnation's start until it is replaced; revoking closes its links, which wakes stuck reads."""
+
+    def __init__(self, holder: str, epoch: int) -> None:
+        self.holder = holder
+        self.epoch = epoch
+        self._valid = True
+        self._on_revoke: list[Callable[[], None]] = []
+
+    @property
+    def valid(self) -> bool:
+        """Whether the holder may still act."""
+        return self._valid
+
+    def check(self) -> None:
+        """Raise `LeaseRevokedError` if the holder has been replaced."""
+        if not self._valid:
+            raise LeaseRevokedError(f"{self.holder}: incarnation {self.epoch} has been replaced; the write is refused")
+
+    def on_revoke(self, close: Callable[[], None]) -> None:
+        """Call `close` once when the lease ends."""
+        self._on_revoke.append(close)
+
+    def revoke(self) -> None:
+        """End the lease. Called by the supervisor, from its own thread."""
+        if self._valid:
+            self._valid = False
+            for close in self._on_revoke:
+                close()

@@ -1,0 +1,1 @@
+"""The state of the observatory, what runs now, and who may interrupt whom."""

@@ -1,0 +1,1 @@
+"""Night times, device health, and the safety verdict."""

@@ -1,0 +1,265 @@
+"""observatory.toml, read once into one frozen, validated settings object.
+
+Every fault of a file is named at once: its place, its value, the rule, and for a misspelt key the nearest one there is.
+Secrets never stand here; they come from files that this file names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=360)]
+Altitude = Annotated[float, Field(ge=-90, le=90)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Url = Annotated[str, Field(pattern=r"^[a-z0-9+]+://.+")]
+DeviceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,19}$")]
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; every line of the text names one fault."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(_Section):
+    """Where the observatory stands. The default is San Pedro Mártir."""
+
+    name: str = "San Pedro Mártir"
+    longitude_deg: Longitude = -115.4637
+    latitude_deg: Latitude = 31.0442
+    height_m: Annotated[float, Field(ge=-500, le=9000)] = 2830.0
+    horizon_deg: Annotated[float, Field(ge=0, le=60)] = 20.0
+
+
+class Night(_Section):
+    """When it is night: Sun altitudes, airless."""
+
+    sun_altitude_max_deg: Annotated[float, Field(ge=-18, le=-6)] = -12.0
+    open_sun_altitude_deg: Annotated[float, Field(ge=-18, le=0)] = -4.0
+    pointing_before_s: Annotated[float, Field(ge=0, le=600)] = 120.0
+
+
+class Rule(_Section):
+    """One weather quantity: unsafe above `limit`, good again below `clear`."""
+
+    limit: float
+    clear: float
+    warn: float | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Rule:
+        if self.clear > self.limit:
+            raise ValueError(f"clear ({self.clear}) is above limit ({self.limit}); it must not be")
+        return self
+
+
+class Safety(_Section):
+    """What is safe, how fresh it has to be, and how long it has to stay good before the dome opens again."""
+
+    wind_m_s: Rule = Rule(limit=15.0, clear=12.0, warn=12.0)
+    gust_m_s: Rule = Rule(limit=20.0, clear=16.0, warn=16.0)
+    humidity_percent: Rule = Rule(limit=90.0, clear=85.0, warn=85.0)
+    dew_point_spread_min_c: NotNegative = 2.0
+    temperature_min_c: float = -20.0
+    stale_s: Annotated[float, Field(ge=3, le=300)] = 30.0
+    verdict_max_age_s: Annotated[float, Field(ge=1, le=30)] = 3.0
+    hold_off_s: Annotated[float, Field(ge=0, le=7200)] = 600.0
+    rain_hold_off_s: Annotated[float, Field(ge=0, le=7200)] = 900.0
+    deadman_s: Annotated[int, Field(ge=5, le=120)] = 30
+    deadman_reset: Literal["operator"] | Annotated[float, Field(ge=60, le=7200)] = "operator"
+    ups_min_percent: Annotated[float, Field(ge=0, le=100)] = 50.0
+    moon_distance_min_deg: Annotated[float, Field(ge=0, le=90)] = 5.0
+    sun_distance_min_deg: Annotated[float, Field(ge=0, le=90)] = 45.0
+
+
+class Store(_Section):
+    """Where the database lives, relative to the state directory."""
+
+    synchronous: Literal["full", "off"] = "full"
+
+
+class Telescope(_Section):
+    """The mount."""
+
+    url: Url
+    blocking: bool = True
+
+
+class Plc(_Section):
+    """The dome's controller."""
+
+    url: Url
+    poll_s: Annotated[float, Field(ge=0.2, le=10)] = 1.0
+    blocking: bool = True
+
+
+class Camera(_Section):
+    """One camera."""
+
+    url: Url
+    blocking: bool = True
+    filter_wheel: DeviceName | None = None
+    pixels: Annotated[int, Field(ge=64, le=16384)] = 2048
+    field_arcmin: Annotated[float, Field(gt=0, le=600)] = 26.0
+    readout_s: NotNegative = 3.0
+    gain_e_per_adu: Positive = 1.0
+    read_noise_e: NotNegative = 8.0
+    cooler_c: Annotated[float, Field(ge=-120, le=30)] | None = None
+
+
+class FilterWheel(_Section):
+    """One filter wheel; `filters` in the order of its positions, as PyROS names them."""
+
+    url: Url
+    filters: Annotated[list[str], Field(min_length=1, max_length=9)] = ["g", "r", "i", "z", "clear"]
+    blocking: bool = False
+
+
+class Weather(_Section):
+    """One weather station. `plc://` takes the PLC's own sensors."""
+
+    url: Url = "plc://"
+
+
+class Devices(_Section):
+    """Every device; telescope and plc are needed, the rest is as the site has it."""
+
+    telescope: Telescope
+    plc: Plc
+    camera: dict[DeviceName, Camera] = {}
+    filter_wheel: dict[DeviceName, FilterWheel] = {}
+    weather: dict[DeviceName, Weather] = {"mast": Weather()}
+
+    @model_validator(mode="after")
+    def _wheels_exist(self) -> Devices:
+        for name, camera in self.camera.items():
+            if camera.filter_wheel is not None and camera.filter_wheel not in self.filter_wheel:
+                raise ValueError(
+                    f"camera.{name}.filter_wheel is {camera.filter_wheel!r}, but there is no such filter_wheel"
+                )
+        return self
+
+
+class AlertSource(_Section):
+    """Where notices come from."""
+
+    kind: Literal["vtp"]
+    url: Annotated[str, Field(pattern=r"^vtp://[^:/]+:\d+$")]
+    name: DeviceName = "vtp"
+
+
+class Alerts(_Section):
+    """Which notices become alerts."""
+
+    source: list[AlertSource] = []
+    strategies: Path | None = None
+    max_error_deg: Annotated[float, Field(gt=0, le=180)] = 1.0
+    max_age_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 6 * 3600.0
+    local_ivorn: str = "ivo://pyros.local/observatory"
+
+
+class Gateway(_Section):
+    """The door for the command line and the web: a folder for two sockets, by default below the state directory."""
+
+    folder: Path | None = None
+
+
+class Web(_Section):
+    """The status page."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+
+class Scheduler(_Section):
+    """How plannings are made."""
+
+    overhead_s: Annotated[float, Field(ge=0, le=600)] = 20.0
+    replan_after_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+
+
+class Analyzer(_Section):
+    """Where the masters and the star catalogue are."""
+
+    masters: Path | None = None
+    catalogue: Path | None = None
+    workers: Annotated[int, Field(ge=1, le=16)] = 1
+    modelled_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+
+
+class Settings(_Section):
+    """The whole of observatory.toml."""
+
+    site: Site = Site()
+    night: Night = Night()
+    safety: Safety = Safety()
+    store: Store = Store()
+    devices: Devices
+    alerts: Alerts = Alerts()
+    gateway: Gateway = Gateway()
+    web: Web = Web()
+    scheduler: Scheduler = Scheduler()
+    analyzer: Analyzer = Analyzer()
+    mode: Literal["simulation", "robotic"] = "robotic"
+    seed: int = 0
+
+
+def load(path: Path) -> Settings:
+    """Read a configuration file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or used; the text has one line per fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    try:
+        return parse(tomllib.loads(text), str(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def parse(tables: dict[str, Any], origin: str) -> Settings:
+    """Validate parsed TOML; `origin` stands at the head of each fault's line."""
+    try:
+        return Settings.model_validate(tables)
+    except ValidationError as error:
+        lines = [_line(origin, fault) for fault in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _line(origin: str, fault: Any) -> str:
+    place = [str(part) for part in fault["loc"]]
+    if fault["type"] == "extra_forbidden":
+        return f"{origin}: {'.'.join(place)} is not a key{_nearest(place)}"
+    if fault["type"] == "missing":
+        return f"{origin}: {'.'.join(place)} is missing"
+    value = f" is {fault['input']!r}:" if not isinstance(fault["input"], dict) else ":"
+    return f"{origin}: {'.'.join(place) or 'file'}{value} {fault['msg'].removeprefix('Value error, ')}"
+
+
+def _nearest(place: list[str]) -> str:
+    """Suggest the key of the same section whose name is nearest to a misspelt one."""
+    section: Any = Settings
+    for part in place[:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        if field is None:
+            continue
+        annotation = field.annotation
+        section = getattr(annotation, "__args__", (annotation,))[-1]
+    known = list(getattr(section, "model_fields", {}))
+    near = difflib.get_close_matches(place[-1], known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"

@@ -1,0 +1,404 @@
+"""Messages of the night's course: safety verdict, majordome, observation manager, scheduler, routine manager."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from pyros.messages.base import (
+    Command,
+    Count,
+    Declination,
+    Event,
+    Name,
+    Part,
+    Query,
+    Reply,
+    RightAscension,
+    State,
+    Text,
+)
+
+SafetyLevel = Literal["SAFE", "WARN", "UNSAFE"]
+Phase = Literal["day", "evening twilight", "night", "morning twilight"]
+ObservatoryMode = Literal["closed", "opening", "observing", "paused", "closing", "stopped"]
+
+# -- monitor ---------------------------------------------------------------------------------------------------------
+
+
+class SafetyVerdict(State):
+    """Is it safe to be open, and why (not). Fresh at every PLC reading; the devices' guards look at its age."""
+
+    level: SafetyLevel
+    reasons: list[str]
+    at: datetime
+    reopen_after: datetime | None = None
+
+
+class DeviceHealth(Part):
+    """One device as the monitor sees it. Part of `MonitorState`."""
+
+    device: Name
+    link: Literal["up", "down"]
+    blocking: bool
+    problem: Text
+
+
+class MonitorState(State):
+    """The night's times and phase, and each device's health."""
+
+    phase: Phase
+    night: Text
+    """Local date at the preceding noon, YYYY-MM-DD."""
+    begins: datetime | None
+    ends: datetime | None
+    opens: datetime | None
+    sunrise: datetime | None
+    level: SafetyLevel
+    reasons: list[str]
+    devices: list[DeviceHealth]
+
+
+class NightStarted(Event):
+    """The Sun has sunk below the limit; once per night, also over restarts."""
+
+    night: Text
+    ends: datetime
+
+
+class NightEnded(Event):
+    """The Sun has risen above the limit; once per night."""
+
+    night: Text
+
+
+# -- majordome -------------------------------------------------------------------------------------------------------
+
+
+class StartObserving(Command):
+    """Observe from now on, whenever night and weather allow."""
+
+    cause: Text = "ordered"
+
+
+class StopObserving(Command):
+    """End the observing: abort, close, park, and stay so until `StartObserving`."""
+
+    makes_safer = True
+    cause: Text = "ordered"
+
+
+class Pause(Command):
+    """Abort what runs and close; take up again at `Resume`."""
+
+    makes_safer = True
+    cause: Text = "ordered"
+
+
+class Resume(Command):
+    """End a `Pause`."""
+
+    cause: Text = "ordered"
+
+
+class Lockdown(Command):
+    """Close and stay closed over restarts, until a named operator says `Release`."""
+
+    makes_safer = True
+    operator: Name
+    reason: Text
+
+
+class Release(Command):
+    """Lift a lockdown."""
+
+    operator: Name
+
+
+class Replan(Command):
+    """Something to observe has come or gone; plan the rest of the night anew soon."""
+
+    cause: Text
+
+
+class Permit(State):
+    """Majordome's word that a sequence may use the instruments, or that the dome may open; good for ten seconds."""
+
+    sequence_id: int | None
+    open_dome: bool
+    calibration: bool = False
+    at: datetime
+
+
+class ObserveAlert(Command):
+    """An alert's sequence stands ready; let it in at once if it may interrupt what runs."""
+
+    sequence_id: int
+    alert_id: int
+    may_interrupt: bool
+    until: datetime
+
+
+class MajordomeState(State):
+    """What the observatory is doing, and what comes next."""
+
+    mode: ObservatoryMode
+    why: Text
+    since: datetime
+    sequence_id: int | None = None
+    sequence: Text = ""
+    until: datetime | None = None
+    next_sequence_id: int | None = None
+    next_sequence: Text = ""
+    next_start: datetime | None = None
+    locked_by: Text = ""
+
+
+class ModeChanged(Event):
+    """The observatory went from one mode to another."""
+
+    before: ObservatoryMode
+    after: ObservatoryMode
+    cause: Text
+
+
+# -- observation manager ---------------------------------------------------------------------------------------------
+
+Outcome = Literal["EXECUTED", "ABORTED", "INTERRUPTED"]
+
+
+class Execute(Command):
+    """Carry out a sequence, plan by plan. Answered at once; the end comes as `SequenceEnded`."""
+
+    sequence_id: int
+
+
+class Abort(Command):
+    """End the running sequence now; Refused if another one runs."""
+
+    makes_safer = True
+    sequence_id: int
+    cause: Text
+
+
+class SequenceStarted(Event):
+    """The sequence's intent is stored and its first command is on its way."""
+
+    sequence_id: int
+    name: Text
+    alert_id: int | None
+
+
+class Pointed(Event):
+    """The telescope tracks the sequence's target."""
+
+    sequence_id: int
+    alert_id: int | None
+    commanded_at: datetime
+    settled_at: datetime
+
+
+class PlanEnded(Event):
+    """One plan is through: how many frames it gave."""
+
+    sequence_id: int
+    plan_id: int
+    frames: Count
+    outcome: Outcome
+
+
+class ImageTaken(Event):
+    """A frame is on disk and in the store."""
+
+    image_id: int
+    file: Text
+    camera: Name
+    filter: Text
+    sequence_id: int
+    plan_id: int
+    alert_id: int | None
+    start: datetime
+    exposure_s: float
+    datasum: Text
+
+
+class SequenceEnded(Event):
+    """The sequence is over."""
+
+    sequence_id: int
+    outcome: Outcome
+    cause: Text
+    exposed_s: float
+
+
+class ObservationManagerState(State):
+    """The running sequence, step by step."""
+
+    sequence_id: int | None = None
+    name: Text = ""
+    step: Text = ""
+    plan_id: int | None = None
+    frame: Count = 0
+    frames: Count = 0
+    until: datetime | None = None
+
+
+# -- scheduler -------------------------------------------------------------------------------------------------------
+
+
+class ExecutionRefused(Event):
+    """The observation manager did not begin a sequence, and why."""
+
+    sequence_id: int
+    reason: Text
+
+
+class MakeSchedule(Command):
+    """Plan the rest of the night. The first one of a night brings its times, the later ones start now."""
+
+    budget_s = 10.0
+    first_schedule: bool
+    night_start: datetime | None = None
+    night_end: datetime | None = None
+    trigger: Text
+
+
+class PlannedSequence(Part):
+    """A sequence's place in a planning. Part of `ScheduleMade`."""
+
+    sequence_id: int
+    name: Text
+    start: datetime
+    end: datetime
+    delta_tl_s: float
+    delta_tr_s: float
+    priority: int
+
+
+class RejectedSequence(Part):
+    """A sequence that found no place, and why. Part of `ScheduleMade`."""
+
+    sequence_id: int
+    code: Name
+    reason: Text
+
+
+class ScheduleMade(Event):
+    """A new planning is the current one. Also the reply to `MakeSchedule`."""
+
+    schedule_id: int
+    trigger: Text
+    placed: list[PlannedSequence]
+    rejected: list[RejectedSequence]
+
+
+class SchedulerState(State):
+    """The current planning in short."""
+
+    schedule_id: int | None = None
+    trigger: Text = ""
+    made_at: datetime | None = None
+    placed: list[PlannedSequence] = []
+    rejected: Count = 0
+
+
+# -- routine manager -------------------------------------------------------------------------------------------------
+
+
+class SubmitRequest(Command):
+    """A user's request with its whole tree, as documented for `pyros request import`."""
+
+    user: Name
+    programme: Name
+    name: Name
+    target_name: Name
+    ra_deg: RightAscension
+    dec_deg: Declination
+    priority: Annotated[int, Meta(ge=1, le=100)] = 50
+    min_altitude_deg: Annotated[float, Meta(ge=0, le=90)] = 25.0
+    moon_separation_deg: Annotated[float, Meta(ge=0, le=180)] = 20.0
+    earliest: datetime | None = None
+    latest: datetime | None = None
+    camera: Name = "vis"
+    filter: Name = "r"
+    exposure_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    count: Annotated[int, Meta(ge=1, le=500)] = 1
+
+
+class Submitted(Reply):
+    """The new rows."""
+
+    request_id: int
+    sequence_ids: list[int]
+
+
+class CancelSequence(Command):
+    """Take a sequence out of the planning."""
+
+    sequence_id: int
+    by: Name
+
+
+class RoutineManagerState(State):
+    """How many sequences wait in each state."""
+
+    counts: dict[str, int]
+
+
+# -- user manager ----------------------------------------------------------------------------------------------------
+
+Role = Literal["admin", "operator", "observer", "commission"]
+
+
+class Authenticate(Query):
+    """Is this the password of that account? Answered with `Account` or `Refused`, in the same time."""
+
+    name: Name
+    password: Annotated[str, Meta(max_length=1000)]
+
+
+class AddUser(Command):
+    """Make an account. The password arrives hashed (argon2)."""
+
+    name: Name
+    email: Annotated[str, Meta(min_length=3, max_length=200, pattern="^[^@\\s]+@[^@\\s]+$")]
+    role: Role
+    password_hash: Text
+
+
+class Account(Reply):
+    """An account without its secrets."""
+
+    user_id: int
+    name: Name
+    role: Role
+
+
+class UserManagerState(State):
+    """How many accounts there are."""
+
+    accounts: Count
+
+
+class StateRow(Part):
+    """One retained state with its age. Part of `Snapshot`."""
+
+    actor: Name
+    state: Name
+    age_s: float
+    content: dict[str, Any]
+
+
+class GetSnapshot(Query):
+    """Every actor's last state (to `gateway`)."""
+
+
+class Snapshot(Reply):
+    """All retained states, the clock, and the number of the last event published."""
+
+    now: datetime
+    speed: float
+    sequence: Count
+    states: list[StateRow]

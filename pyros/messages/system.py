@@ -1,0 +1,131 @@
+"""Messages of the kernel's own: the supervisor's tree and the actors' deaths."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pyros.messages.base import Command, Count, Event, Name, Part, Query, Reply, State, Text
+
+ChildStatus = Literal["waiting", "starting", "up", "backing off", "down", "stopped"]
+
+
+class ChildRow(Part):
+    """One child of the supervisor. Part of `SupervisorState`."""
+
+    actor: Name
+    status: ChildStatus
+    epoch: Count
+    restarts: Count
+    mailbox: Count
+    last_fault: Text = ""
+
+
+class SupervisorState(State):
+    """The tree."""
+
+    status: Literal["starting", "up", "stopping", "making safe"]
+    since: datetime
+    children: list[ChildRow]
+
+
+class ActorStarted(Event):
+    """An actor (again) takes messages."""
+
+    actor: Name
+    epoch: Count
+
+
+class ActorFailed(Event):
+    """An actor broke and will be restarted."""
+
+    actor: Name
+    epoch: Count
+    cause: Text
+    message: Text
+    """Tag of the message that it broke on, or the hook's name."""
+
+
+class ActorRestarted(Event):
+    """How long an actor was away."""
+
+    actor: Name
+    epoch: Count
+    cause: Text
+    away_s: float
+
+
+class DeadLetter(Event):
+    """A message that nobody handled: poison, expired, refused by a full mailbox, or to nobody."""
+
+    to: Name
+    message: Text
+    reason: Text
+
+
+class Crash(Command):
+    """Break the actor on purpose; only in simulation."""
+
+    how: Literal["raise", "exit"] = "raise"
+
+
+class ArchivistState(State):
+    """The store's writer."""
+
+    commits: Count
+    rows: Count
+    refused: Count
+    file: Text
+
+
+class LibrarianState(State):
+    """The store's reader."""
+
+    queries: Count
+
+
+class GatewayState(State):
+    """The outside's door."""
+
+    requests: Count
+    refused: Count
+    events: Count
+    endpoint: Text
+
+
+class GetMessages(Query):
+    """Which messages an actor takes."""
+
+
+class MessageList(Reply):
+    """Tags of the messages that an actor has a handler for."""
+
+    actor: Name
+    messages: list[str]
+
+
+class Shutdown(Command):
+    """End the daemon: close and park first, then stop every actor in reverse order (to `supervisor`)."""
+
+    makes_safer = True
+    cause: Text
+
+
+class ActorStopped(Event):
+    """An actor has ended because it was told to."""
+
+    actor: Name
+    epoch: Count
+
+
+class Watch(Command):
+    """The supervisor's own timer: look for actors that are busy for longer than their message's budget."""
+
+
+class Restart(Command):
+    """The supervisor's own timer: a child's backoff is over."""
+
+    actor: Name
+    epoch: Count
+    cause: Text
+    failed_at_s: float

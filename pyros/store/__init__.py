@@ -1,0 +1,1 @@
+"""Everything that lasts: the models, the one writing path, and the repositories that read."""

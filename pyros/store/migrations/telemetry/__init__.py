@@ -1,0 +1,1 @@
+"""Numbered steps; see `pyros.store.migrations`."""
