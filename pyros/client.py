@@ -34,6 +34,8 @@ HEARTBEAT_S = 1.0
 SILENCE_S = 5.0
 """Without a heartbeat for so long the daemon is gone."""
 CONNECT_S = 1.0
+GREETED_S = 2.0
+"""Who begins to listen is greeted at once."""
 GRACE_S = 0.5
 """The daemon answers `Expired` at the deadline; that answer's own way takes a moment."""
 MOST_UNREAD = 20_000
@@ -160,7 +162,7 @@ class Client:
         """
         socket = self._subscriber()
         try:
-            first = self._hear(socket)
+            first = self._hear(socket, GREETED_S)
         except BaseException:
             socket.close()
             raise
@@ -237,9 +239,9 @@ class Client:
         socket.connect(self._events)
         return socket
 
-    def _hear(self, socket: zmq.Socket[bytes]) -> list[Any]:
+    def _hear(self, socket: zmq.Socket[bytes], within_s: float) -> list[Any]:
         """Return the fields of the next frame; wait for it while the daemon's heart may still beat."""
-        for _ in range(int(1000 * SILENCE_S / _SLICE_MS)):
+        for _ in range(int(1000 * within_s / _SLICE_MS)):
             if self._closed:
                 return []
             if socket.poll(_SLICE_MS):
@@ -259,6 +261,6 @@ class Client:
                 if message is not None and (not topics or type(message).__name__ in topics):
                     yield Heard(sequence, boot, sent_at, sender, message, lost)
                     lost = 0
-                fields = self._hear(socket)
+                fields = self._hear(socket, SILENCE_S)
         finally:
             socket.close()

@@ -21,6 +21,7 @@ from __future__ import annotations
 import faulthandler
 import heapq
 import itertools
+import math
 import sys
 import threading
 import time
@@ -29,15 +30,15 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STALL_S = 60.0
-"""Real seconds without progress after which the virtual clock reports every thread's stack and gives up."""
+"""Real seconds without progress after which the virtual clock gives up, unless it was told otherwise."""
 
 
 class ClockStalledError(RuntimeError):
-    """Something held the virtual clock for longer than `STALL_S` real seconds."""
+    """Something held the virtual clock for longer than its `stall_s` real seconds."""
 
 
 class Timer:
@@ -169,7 +170,7 @@ class WallClock(Clock):
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """See `Clock.call_later`."""
-        due_s = self.monotonic_s() + max(0.0, delay_s)
+        due_s = self.monotonic_s() + _checked_delay_s(delay_s)
         timer = Timer(int(due_s * 1e6), callback)
         with self._changed:
             heapq.heappush(self._heap, (due_s, next(self._order), timer))
@@ -186,7 +187,7 @@ class WallClock(Clock):
             with self._changed:
                 while not self._heap or self._heap[0][0] > self.monotonic_s():
                     wait_s = (self._heap[0][0] - self.monotonic_s()) / self.speed if self._heap else None
-                    self._changed.wait(wait_s)
+                    self._changed.wait(None if wait_s is None else min(wait_s, 3600.0))
                 timer = heapq.heappop(self._heap)[2]
             if timer.callback is not None:
                 try:
@@ -234,14 +235,17 @@ class _VirtualTurn(Turn):
 class VirtualClock(Clock):
     """Discrete-event time. `run()` is the only thing that lets time pass; everything in between happens at an instant.
 
-    Threads that take part hold the turn one at a time: a new thread waits for its first one with `begin()`. A thread that never took a turn (a test, the command line) may put messages only while `run()` is
-    not running, or through `arrive` and `collect`.
+    Threads that take part hold the turn one at a time: a new thread waits for its first one with `begin()`. A thread
+    that never took a turn (a test, the command line) may put messages only while `run()` is not running, or through
+    `arrive` and `collect`, and may not `sleep` here. After `stall_s` real seconds without progress the clock reports
+    every thread's stack, gives up, and stays given up.
     """
 
     speed = float("inf")
     virtual = True
 
-    def __init__(self, start: datetime) -> None:
+    def __init__(self, start: datetime, stall_s: float = STALL_S) -> None:
+        self.stall_s = stall_s
         self.lock = threading.Lock()
         self._zero_us = self._now_us = _to_micros(start)
         self._heap: list[tuple[int, int, Timer]] = []
@@ -253,6 +257,7 @@ class VirtualClock(Clock):
         self._arrival = threading.Condition()
         self._hushed: Counter[str] = Counter()
         self._running = False
+        self._stalled = ""
 
     def micros(self) -> int:
         """See `Clock.micros`."""
@@ -264,7 +269,7 @@ class VirtualClock(Clock):
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """See `Clock.call_later`. Timers due at the same microsecond fire in the order in which they were set."""
-        timer = Timer(self._now_us + max(0, round(delay_s * 1e6)), callback)
+        timer = Timer(self._now_us + round(_checked_delay_s(delay_s) * 1e6), callback)
         with self.lock:
             heapq.heappush(self._heap, (timer.due_us, next(self._order), timer))
         return timer
@@ -277,8 +282,8 @@ class VirtualClock(Clock):
         """See `Clock.collect`: the delivery is a timer; should the work not be done by then, time waits for it."""
 
         def deliver_when_done() -> None:
-            if not wait([future], timeout=STALL_S).done:
-                raise ClockStalledError(f"work asked for {modelled_s} s ago has not ended in {STALL_S} real seconds")
+            if not wait([future], timeout=self.stall_s).done:
+                self._give_up(f"work asked for {modelled_s} s ago has not ended")
             deliver(future)
 
         self.call_later(modelled_s, deliver_when_done)
@@ -333,10 +338,12 @@ class VirtualClock(Clock):
         Raises
         ------
         ClockStalledError
-            If a thread keeps its turn, or an expected arrival stays away, for `STALL_S` real seconds.
+            If a thread keeps its turn, or an expected arrival stays away, for `stall_s` real seconds.
         """
         if self._running:
             raise RuntimeError("the virtual clock is running already")
+        if self._stalled:
+            raise ClockStalledError(self._stalled)
         self._running = True
         try:
             limit_us = None if until is None else _to_micros(until)
@@ -361,9 +368,8 @@ class VirtualClock(Clock):
             if not self._ready:
                 return
             self._ready.popleft().grant()
-        if not self._all_idle.acquire(timeout=STALL_S):
-            faulthandler.dump_traceback(all_threads=True)
-            raise ClockStalledError(f"a thread has kept its turn for {STALL_S} real seconds at {self.now()}")
+        if not self._all_idle.acquire(timeout=self.stall_s):
+            self._give_up("a thread has kept its turn")
 
     def _take_arrival(self) -> bool:
         with self.lock:
@@ -371,11 +377,16 @@ class VirtualClock(Clock):
                 return False
             channel = self._expected.popleft()
         with self._arrival:
-            if not self._arrival.wait_for(lambda: bool(self._arrived.get(channel)), STALL_S):
-                raise ClockStalledError(f"nothing arrived from {channel} in {STALL_S} real seconds at {self.now()}")
+            if not self._arrival.wait_for(lambda: bool(self._arrived.get(channel)), self.stall_s):
+                self._give_up(f"nothing has arrived from {channel}")
             deliver = self._arrived[channel].popleft()
         deliver()
         return True
+
+    def _give_up(self, what: str) -> NoReturn:
+        self._stalled = f"{what} for {self.stall_s:g} real seconds at {self.now()}"
+        faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
+        raise ClockStalledError(self._stalled)
 
     def _next_timer(self, limit_us: int | None) -> Timer | None:
         with self.lock:
@@ -386,6 +397,12 @@ class VirtualClock(Clock):
             due_us, _, timer = heapq.heappop(self._heap)
             self._now_us = max(self._now_us, due_us)
             return timer
+
+
+def _checked_delay_s(delay_s: float) -> float:
+    if not math.isfinite(delay_s):
+        raise ValueError(f"a delay of {delay_s} s has no end; every wait has a deadline")
+    return max(0.0, delay_s)
 
 
 def _to_micros(when: datetime) -> int:

@@ -26,7 +26,6 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from simulators.faults import SILENT
 from simulators.physics_dome import DEADMAN_S, DomeLogic, Drive
 from simulators.physics_sensors import Reading
 from simulators.physics_weather import dew_point_c
@@ -162,15 +161,27 @@ class _Link(ServerRequestHandler):
 
     def callback_data(self, data: bytes, addr: Any = None) -> int:
         owner: _Server = self.server
-        plc, fault = owner.plc, owner.plc.world.faults.active(owner.plc.name)
-        if fault not in SILENT and fault != "disconnect":
-            return super().callback_data(data, addr)
+        fault = owner.plc.world.faults.active(owner.plc.name)
         if fault == "disconnect":
             self.close()
-        elif plc.world.clock.virtual:
-            plc.world.clock.hush(owner.channel)
-            self.close()
+        elif fault == "mute":
+            self._fall_silent()
+        else:
+            return super().callback_data(data, addr)
         return len(data)
+
+    def server_send(self, pdu: Any, addr: Any) -> None:
+        owner: _Server = self.server
+        if owner.plc.world.faults.active(owner.plc.name) == "hang":
+            self._fall_silent()
+        else:
+            super().server_send(pdu, addr)
+
+    def _fall_silent(self) -> None:
+        owner: _Server = self.server
+        if owner.plc.world.clock.virtual:
+            owner.plc.world.clock.hush(owner.channel)
+            self.close()
 
 
 class _Server(ModbusTcpServer):

@@ -107,9 +107,12 @@ class Scenario:
         left: list[tuple[datetime, dict[str, Any]]] = []
         for number, event in enumerate(self.events, start=1):
             at = event.at(world.night_start)
-            if event.kind not in OURS or _is_machines(event):
-                left.append((at, {"kind": event.kind, **event.keys}))
-            elif event.kind == "grb":
+            machines = _for_the_caller(event)
+            if machines:
+                left.append((at, {"kind": event.kind, **machines}))
+            if event.kind not in OURS:
+                continue
+            if event.kind == "grb":
                 self._play_grb(world, event, at, number, sends)
             else:
                 world.clock.call_at(at, _action(world, event, self.folder, sends))
@@ -156,8 +159,12 @@ def _discard(result: object) -> None:
     del result
 
 
-def _is_machines(event: Event) -> bool:
-    return event.kind == "environment" and not any(key in event.keys for key in ENVIRONMENT_OF_WORLD)
+def _for_the_caller(event: Event) -> dict[str, Any]:
+    """Return the keys of an event that this world cannot play; `for_s` alone is none."""
+    if event.kind != "environment":
+        return {} if event.kind in OURS else event.keys
+    keys = {key: value for key, value in event.keys.items() if key not in ENVIRONMENT_OF_WORLD}
+    return keys if keys.keys() - {"for_s"} else {}
 
 
 def _transports(event: Event) -> list[str]:

@@ -76,6 +76,11 @@ class Transient:
         return self.mag_at_60s + 2.5 * self.alpha * math.log10(max(age_s, 1.0) / 60.0)
 
 
+def _as_seen(fault: str | None) -> str | None:
+    """Return how a fault of a station's own electronics shows in its values."""
+    return None if fault is None else {"stuck": "frozen", "lie": "frozen", "slow": "stale"}.get(fault, "nan")
+
+
 ExposureListener = Callable[[str, datetime, datetime, str], None]
 
 
@@ -167,7 +172,10 @@ class World:
     def station(self, name: str = DEFAULT_STATION) -> Station:
         """Return the weather station of a name; it is put up when first asked for."""
         if name not in self._stations:
-            self._stations[name] = Station(name, self.seed, lambda at_s: (self.weather(at_s), self.rain.at(at_s)))
+            station = Station(name, self.seed, lambda at_s: (self.weather(at_s), self.rain.at(at_s)))
+            self._stations[name] = station
+            device = f"weather:{name}"
+            self.faults.listen(device, lambda: station.set_fault(self.unix_s(), _as_seen(self.faults.active(device))))
         return self._stations[name]
 
     # -- power, network, people --------------------------------------------------------------------------------------

@@ -184,10 +184,10 @@ class ObservationManager(Actor):
         committed = yield from self._commit(
             [_image_row(tree, plan, exposed, number), Change(table="plan", key=plan.id, values=values)], "image"
         )
-        self._deliver(tree, album, plan, exposed, committed.ids[0])
+        self._hand_over(tree, album, plan, exposed, committed.ids[0])
         return None
 
-    def _deliver(self, tree: SequenceTree, album: AlbumTree, plan: PlanTree, exposed: Exposed, image_id: int) -> None:
+    def _hand_over(self, tree: SequenceTree, album: AlbumTree, plan: PlanTree, exposed: Exposed, image_id: int) -> None:
         self.publish(
             ImageTaken(
                 image_id=image_id, file=exposed.file, camera=album.camera, filter=plan.filter, sequence_id=tree.id,

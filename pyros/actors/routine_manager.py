@@ -15,12 +15,13 @@ from pyros.messages.base import Failed, Refused
 from pyros.messages.night import (
     CancelSequence,
     MonitorState,
+    OpenProgramme,
     Replan,
     RoutineManagerState,
     SubmitRequest,
     Submitted,
 )
-from pyros.messages.store import Change, Commit, Committed
+from pyros.messages.store import Change, Commit, Committed, Insert
 from pyros.store.builder import AlbumDraft, BuildError, PlanDraft, RequestDraft, SequenceDraft, build_request
 from pyros.store.database import Reader, open_reader
 from pyros.store.quota import balance, open_reservations, release
@@ -91,6 +92,30 @@ class RoutineManager(Actor):
             self._open_for_tonight(f"request {name}")
 
         self.ask("archivist", commit, self.clock.at_least_real(10.0, 10.0), stored)
+        return answer
+
+    def on_open_programme(self, message: OpenProgramme) -> Deferred | Refused:
+        """Open a programme, if it is new, and enter a grant into the ledger."""
+        assert self._reader is not None  # noqa: S101 - opened in on_start
+        user = account(self._reader, message.user)
+        if user is None:
+            return Refused(reason=f"user {message.user!r} has no account")
+        known = programme(self._reader, message.name)
+        writes: list[Any] = [] if known else [
+            Insert(table="programme", values={"name": message.name, "title": message.title})
+        ]
+        writes.append(
+            Insert(
+                table="quota_entry",
+                values={
+                    "user_id": user["id"], "programme_id": known["id"] if known else {"$ref": 0}, "kind": "grant",
+                    "seconds": message.grant_s, "at": self.clock.now(),
+                },
+            )
+        )
+        answer = Deferred()
+        commit = Commit(writes=writes, reason=f"programme {message.name}"[:200])
+        self.ask("archivist", commit, self.clock.at_least_real(10.0, 10.0), answer.answer)
         return answer
 
     def on_cancel_sequence(self, message: CancelSequence) -> Refused | Deferred:

@@ -18,7 +18,6 @@ from pyros.actors.devices.plc import PlcActor
 from pyros.actors.devices.telescope import Telescope
 from pyros.actors.devices.weather import PlcWeather
 from pyros.actors.environment import Environment
-from pyros.actors.gateway import Gateway
 from pyros.actors.kernel import Actor, ChildSpec, Context
 from pyros.actors.librarian import Librarian
 from pyros.actors.majordome.actor import Majordome
@@ -31,6 +30,8 @@ from pyros.actors.user_manager import UserManager
 
 def specs(environment: Environment, *, gateway: bool = True, only: tuple[str, ...] = ()) -> list[ChildSpec]:
     """Return the child specs of an observatory; `only` keeps these devices and what every observatory has."""
+    from pyros.actors.gateway import Gateway
+
     return [
         *_foundation(environment),
         *_devices(environment, only),

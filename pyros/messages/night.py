@@ -334,6 +334,15 @@ class Submitted(Reply):
     sequence_ids: list[int]
 
 
+class OpenProgramme(Command):
+    """Open a scientific programme, and grant a user observing time in it."""
+
+    name: Name
+    title: Text
+    user: Name
+    grant_s: Annotated[float, Meta(gt=0, le=366 * 86_400)]
+
+
 class CancelSequence(Command):
     """Take a sequence out of the planning."""
 

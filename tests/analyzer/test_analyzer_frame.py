@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 import pytest
+from analyzer_frames import header_of
 from astropy.io import fits
 from astropy.wcs import WCS
-from conftest import header_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 import pytest
+from analyzer_frames import calibration_frames, header_of
 from analyzer_sky import BIAS, GAIN, READ_NOISE, Camera, after
-from conftest import calibration_frames, header_of
 
 from pyros.actors.analyzer.calibration import MasterPixels, calibrate
 from pyros.actors.analyzer.frame import read_frame, write_frame

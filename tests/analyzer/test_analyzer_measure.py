@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from analyzer_frames import EXPOSURE_S, header_of
 from analyzer_sky import GAIN, READ_NOISE, ZERO_MAG_E_S, Camera, Sky
 from astropy.io import fits
 from astropy.wcs import WCS
-from conftest import EXPOSURE_S, header_of
 from hypothesis import given
 from hypothesis import strategies as st
 

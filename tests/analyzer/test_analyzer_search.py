@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from analyzer_frames import expose
 from analyzer_sky import Camera, Sky, afterglow_mag
 from astropy.io import fits
-from conftest import expose
 
 from pyros.actors.analyzer.analysis import AnalysisJob, analyse
 from pyros.actors.analyzer.preview import encode_png, stretch
@@ -53,7 +53,7 @@ def test_a_single_frame_shows_the_afterglow(night, tmp_path):
 
 
 def test_empty_fields_are_empty_whatever_the_cosmic_rays(night, tmp_path):
-    """AN-T3: nothing in 8 blank fields of three frames with 60 cosmic rays each, where the catalogue knows all stars."""
+    """AN-T3: nothing in 8 blank fields of three frames with 60 cosmic rays each, under a catalogue that is complete."""
     found = []
     for k in range(8):
         sky = Sky(seed=40 + k)

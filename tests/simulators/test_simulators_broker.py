@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -95,6 +96,24 @@ def test_a_frame_of_absurd_length_ends_the_link(broker):
     subscriber = Subscriber(broker.channel)
     subscriber.socket.sendall(b"\xff\xff\xff\xff")
     assert subscriber.frame() == b""
+
+
+def test_time_stands_until_a_listeners_thread_has_handed_the_event_over(clock, broker):
+    """AL-E7: the same night gives the same arrivals, though real sockets and threads stand between."""
+    subscriber, heard = Subscriber(broker.channel), []
+
+    def listen():
+        while frame := subscriber.frame():
+            clock.arrive(broker.channel, lambda frame=frame: heard.append((clock.now() - EVENING, frame)))
+
+    reader = threading.Thread(target=listen, daemon=True)
+    reader.start()
+    for minute in (1, 2, 3):
+        clock.call_later(minute * 10.0, lambda minute=minute: broker.send(EVENT + bytes(minute)))
+    clock.run(EVENING + timedelta(seconds=59))
+    assert heard == [(timedelta(seconds=10 * minute), EVENT + bytes(minute)) for minute in (1, 2, 3)]
+    broker.stop()
+    reader.join(3)
 
 
 def test_without_network_the_broker_hangs_up_and_refuses_until_it_is_back(clock, broker):

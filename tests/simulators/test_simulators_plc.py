@@ -306,10 +306,18 @@ def test_link_faults_refuse_silence_and_garble_the_controller(served):
     assert not client.read_input_registers(0, count=1, device_id=1).isError()
     dome.world.faults.start("plc", "garbage")
     assert client.read_input_registers(0, count=15, device_id=1).registers != dome.plc.input_registers()
+    dome.world.faults.start("weather:mast", "mute")
+    assert dome.plc.input_registers()[11] == 0
+    dome.world.faults.start("plc", "hang")
+    with pytest.raises(Exception, match=r"closed|[Cc]onnection|[Nn]o response|unexpectedly"):
+        client.write_register(0, 77, device_id=1)
+    assert dome.plc.holding_registers()[0] == 77
+    client.close()
+    client.connect()
     dome.world.faults.start("plc", "mute")
     with pytest.raises(Exception, match=r"closed|[Cc]onnection|[Nn]o response|unexpectedly"):
         client.read_input_registers(0, count=1, device_id=1)
-    assert dome.clock._hushed[server.channel] == 1
+    assert dome.clock._hushed[server.channel] == 2
 
 
 def test_a_taken_port_is_said_so(served):

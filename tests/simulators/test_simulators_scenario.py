@@ -52,6 +52,7 @@ for_s = 120
 at = "+00:50:00"
 kind = "environment"
 mains = false
+disk_full = true
 for_s = 900
 [[event]]
 at = "+00:55:00"
@@ -94,9 +95,11 @@ def test_a_scenario_is_played_at_its_instants_and_the_rest_is_handed_back_in_ord
     left = scenario.play(world, {"vtp": lambda xml: sent.append((clock.now() - EVENING, xml))})
     assert [(at - EVENING, event["kind"]) for at, event in left] == [
         (timedelta(minutes=5), "actor"),
+        (timedelta(minutes=50), "environment"),
         (timedelta(minutes=55), "operator"),
         (timedelta(minutes=56), "environment"),
     ]
+    assert left[1][1] == {"kind": "environment", "disk_full": True, "for_s": 900}
     clock.run(EVENING + timedelta(minutes=9))
     assert not world.rain.at(world.unix_s())
     clock.run(EVENING + timedelta(minutes=21))

@@ -35,7 +35,7 @@ class Analyzer(Actor):
         self.settings = environment.settings.analyzer
         self._reader: Reader | None = None
         self._waiting: list[Analyse] = []
-        self._running = 0
+        self._busy = 0
         self._done = 0
         self._last = ""
         self._problem = ""
@@ -60,12 +60,12 @@ class Analyzer(Actor):
         self._submit()
 
     def _submit(self) -> None:
-        while self._waiting and self._running < self.settings.workers:
+        while self._waiting and self._busy < self.settings.workers:
             message = self._waiting.pop(0)
             job = self._job(message)
             if job is None:
                 continue
-            self._running += 1
+            self._busy += 1
             future = self.environment.pool.submit(analyse, job)
             self.clock.collect(
                 future,
@@ -109,7 +109,7 @@ class Analyzer(Actor):
         return same[-FRAMES_TOGETHER:]
 
     def _take(self, message: Analyse, future: Future[AnalysisReport]) -> None:
-        self._running -= 1
+        self._busy -= 1
         self._done += 1
         error = future.exception()
         if error is not None:
@@ -187,7 +187,7 @@ class Analyzer(Actor):
         """Return the queue."""
         return AnalyzerState(
             waiting=len(self._waiting),
-            running=self._running,
+            running=self._busy,
             done=self._done,
             last_image=self._last,
             problem=self._problem,

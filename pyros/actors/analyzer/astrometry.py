@@ -26,6 +26,8 @@ MIN_MATCHED_SHARE = 0.2
 _CUBIC_FROM = 40
 """Matches from which a cubic plate is well determined; below, a linear one extrapolates better."""
 _VOTERS = 150
+_BEYOND_DOUBT = 20.0
+"""Standard deviations of a vote above chance that spare the other rotations."""
 _FAR_PX = 20_000
 _ROTATIONS_DEG = (0.0, 0.35, -0.35, 0.7, -0.7, 1.05, -1.05, 1.4, -1.4)
 
@@ -198,6 +200,8 @@ def _vote(
         if excess > max(3.5, best[0] if best else 0) and agree.sum() >= MIN_MATCHES:
             x0, y0 = turned.x0 + float(np.median(dx[agree])), turned.y0 + float(np.median(dy[agree]))
             best = excess, structs.replace(turned, x0=x0, y0=y0)
+        if best is not None and best[0] > _BEYOND_DOUBT:
+            break
     return best[1] if best else None
 
 

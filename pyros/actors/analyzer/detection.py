@@ -15,7 +15,6 @@ from pyros.actors.analyzer.psf import Fits, Psf, fit_sources, measure_psf
 THRESHOLD_SIGMA = 4.0
 MAX_SOURCES = 3000
 MAX_PSF_STARS = 40
-_EXTRACT_PIXELS = 2_000_000
 
 
 class DetectionError(Exception):
@@ -72,7 +71,7 @@ def find_sources(image: Calibrated, gain_e_adu: float) -> Sources:
 
 def _extract(pixels: Image, sigma: Image, bad: Mask) -> tuple[NDArray[np.float64], ...]:
     """Return x, y, peak in sigma and sep's flags of the sources, from bright to faint."""
-    sep.set_extract_pixstack(_EXTRACT_PIXELS)
+    sep.set_extract_pixstack(max(100_000, pixels.size // 4))  # it is cleared at each call, so not larger than needed
     sep.set_sub_object_limit(4096)
     grid = np.arange(-2, 3)
     kernel = np.exp(-0.5 * (grid[:, None] ** 2 + grid**2) / 0.9**2)

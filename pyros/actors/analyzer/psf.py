@@ -234,7 +234,7 @@ def measure_psf(pixels: NDArray[Any], variance: NDArray[Any], x: Array, y: Array
 
     begin = np.array([np.log(first.sigma_px), first.wing])
     simplex = begin + np.array([[0, 0], [0.25, 0], [0, 0.15]])
-    options = {"initial_simplex": simplex, "xatol": 0.004, "fatol": 0.002, "maxfev": 50}
+    options = {"initial_simplex": simplex, "xatol": 0.01, "fatol": 0.005, "maxfev": 40}
     best = minimize(misfit, begin, method="Nelder-Mead", options=options).x
     return Psf(float(np.exp(best[0].clip(-2, 2.5))), float(best[1].clip(0, 0.6)))
 

@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 
 PEAK_SIGMA = 3.5
 """Peaks that are looked at in each image."""
-CANDIDATE_SIGMA = 5.0
-"""Of all images together: with 6,000 to 40,000 independent places in a circle, chance passes once in 100 fields."""
+CANDIDATE_SIGMA = 5.5
+"""Of all images together. Chance in a circle of 40,000 places would allow 5, unresolved faint stars do not."""
 CONFIRM_SIGMA = 2.5
 """What the other images together must show of it."""
 MAX_FADING = 0.15
@@ -197,13 +197,15 @@ def _fit(view: _View, x: Array, y: Array, *, fixed: bool = False) -> Fits:
 
 
 def _is_star(view: _View, fits: Fits) -> NDArray[np.bool_]:
-    """Return which peaks are what is left of a known star: on top of it, and not much brighter than it."""
+    """Return which peaks are what is left of a known star: on top of it and not much brighter, or a speck beside it."""
     residual = view.residual
     if not len(residual.star_x):
         return np.zeros(len(fits.x), bool)
-    reach = max(0.7, 0.4 * view.image.sources.psf.fwhm_px)
+    fwhm = view.image.sources.psf.fwhm_px
     distance = np.hypot(fits.x[:, None] - residual.star_x, fits.y[:, None] - residual.star_y)
-    return np.any((distance < reach) & (fits.flux[:, None] < 2 * residual.star_flux), axis=1)
+    on_top = (distance < max(0.7, 0.4 * fwhm)) & (fits.flux[:, None] < 2 * residual.star_flux)
+    beside = (distance < 1.2 * fwhm) & (fits.flux[:, None] < 0.05 * residual.star_flux)
+    return np.any(on_top | beside, axis=1)
 
 
 def _associate(peaks: Sequence[_Peaks], views: Sequence[_View]) -> list[_Peaks]:

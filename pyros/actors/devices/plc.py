@@ -161,7 +161,7 @@ class PlcActor(DeviceActor):
             link=self.link,
             dome=dome_position(reading),
             dome_open_fraction=reading.dome_position,
-            rain=None if reading.rain is None or reading.rain_contact is None else reading.rain or reading.rain_contact,
+            rain=either(reading.rain, reading.rain_contact),
             wind_m_s=reading.wind_ms,
             gust_m_s=reading.gust_ms,
             humidity_percent=reading.humidity_percent,
@@ -180,6 +180,13 @@ class PlcActor(DeviceActor):
             problem="; ".join(reading.problems),
             read_at=reading.read_at,
         )
+
+
+def either(one: bool | None, other: bool | None) -> bool | None:
+    """Tell whether one of two witnesses says yes; no only when both say no."""
+    if one or other:
+        return True
+    return None if one is None or other is None else False
 
 
 def dome_position(reading: PlcReading | None) -> DomePosition:

@@ -1,19 +1,20 @@
-"""What travels with a message: who sent it, why, until when it is good, and whom the answer goes to."""
+"""What lies in a mailbox: envelopes with messages, and the kernel's own mail."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyros.messages.base import Message, Reply, State
+from pyros.messages.base import Event, Message, Reply, State
 
-Answer = Reply | State
+Answer = Reply | State | Event
 AnswerTo = Callable[[Answer], None]
+DEFAULT_BUDGET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """One message on its way. `reply_to` and `pykka`'s own field of that name never meet: pykka's stays None."""
+    """One message on its way: who sent it, why, until when it is good, and whom the answer goes to."""
 
     id: str
     cause: str
@@ -22,14 +23,12 @@ class Envelope:
     to: str
     message: Message
     sent_us: int
-    expires_us: int | None = None
+    expires_s: float | None = None
+    """On the clock's monotonic count, so that a step of the machine's UTC expires nothing."""
     user: str = ""
     epoch: int = 0
     """The sender's incarnation; the archivist refuses writes of an older one."""
     answer: AnswerTo | None = None
-
-    reply_to = None
-    """What pykka's loop looks at; answering is ours, so that every ask is answered exactly once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +38,37 @@ class Resume:
     epoch: int
     callback: Callable[[], None]
     about: Message
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrder:
+    """Kernel mail: end in order. Meant for one incarnation; the next one never inherits it."""
+
+    epoch: int
+
+
+class Replaced:
+    """What a view that is no longer the owner's reads: leave without a word."""
+
+
+REPLACED = Replaced()
+
+
+def answer_to(envelope: Envelope | None, reply: Answer) -> None:
+    """Answer an envelope, if there is one and somebody waits for it."""
+    if envelope is not None and envelope.answer is not None:
+        envelope.answer(reply)
+
+
+def tag_of(mail: object) -> str:
+    """Return the name of what is in the mail."""
+    if isinstance(mail, Envelope):
+        return type(mail.message).__name__
+    return type(mail.about).__name__ if isinstance(mail, Resume) else type(mail).__name__
+
+
+def budget_of(mail: object) -> float:
+    """Seconds that an actor may be busy with the mail before it counts as hung."""
+    if isinstance(mail, Envelope):
+        return mail.message.budget_s
+    return mail.about.budget_s if isinstance(mail, Resume) else DEFAULT_BUDGET_S

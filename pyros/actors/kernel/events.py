@@ -6,6 +6,7 @@ actor, the gateway, a device's guard) reads the last one together with its age.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class EventStream:
         self._lock = threading.Lock()
         self._subscribers: dict[type[Message], tuple[str, ...]] = {}
         self._retained: dict[tuple[str, type[State]], Retained] = {}
-        self._taps: list[Callable[[str, Event | State], None]] = []
+        self._taps: tuple[Callable[[str, Event | State], None], ...] = ()
 
     def subscribe(self, name: str, event: type[Message]) -> None:
         """Let `name` get every `event` from now on."""
@@ -41,14 +42,23 @@ class EventStream:
             if name not in names:
                 self._subscribers[event] = (*names, name)
 
+    def unsubscribe(self, name: str) -> None:
+        """Send nothing more to `name`, which has stopped for good."""
+        with self._lock:
+            for event, names in self._subscribers.items():
+                self._subscribers[event] = tuple(other for other in names if other != name)
+
     def subscribers(self, event: type[Message]) -> tuple[str, ...]:
         """Names that get `event`, in the order in which they subscribed."""
         return self._subscribers.get(event, ())
 
     def tap(self, listener: Callable[[str, Event | State], None]) -> None:
-        """Call `listener(sender, event)` for everything published, in the publisher's thread; it must return at once."""
+        """Call `listener(sender, event)` for everything published, in the publisher's thread; it must return at once.
+
+        What a listener raises is printed and otherwise ignored: who watches must not break who is watched.
+        """
         with self._lock:
-            self._taps.append(listener)
+            self._taps = (*self._taps, listener)
 
     def retain(self, actor: str, message: Event | State, at_s: float) -> None:
         """Note a publication: states are kept, taps are called."""
@@ -56,15 +66,21 @@ class EventStream:
             with self._lock:
                 self._retained[actor, type(message)] = Retained(actor, message, at_s)
         for listener in self._taps:
-            listener(actor, message)
+            try:
+                listener(actor, message)
+            except Exception as error:  # noqa: BLE001 - see `tap`
+                sys.excepthook(type(error), error, error.__traceback__)
 
     def latest(self, state: type[S], actor: str | None = None) -> tuple[S, float] | None:
-        """Return the last published `state` (of `actor`, or of whoever publishes it) and when, in the clock's seconds."""
+        """Return the last published `state` (of `actor`, or of whoever was last) and when, in the clock's seconds."""
+        last: tuple[S, float] | None = None
         with self._lock:
             for (name, kind), kept in self._retained.items():
-                if kind is state and actor in {None, name} and isinstance(kept.state, state):
-                    return kept.state, kept.at_s
-        return None
+                if kind is not state or actor not in {None, name} or not isinstance(kept.state, state):
+                    continue
+                if last is None or kept.at_s >= last[1]:
+                    last = kept.state, kept.at_s
+        return last
 
     def snapshot(self) -> list[Retained]:
         """Return every retained state, in the order of first publication."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 
 
@@ -16,7 +18,8 @@ class Lease:
         self.holder = holder
         self.epoch = epoch
         self._valid = True
-        self._on_revoke: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._on_revoke: list[Callable[[], object]] = []
 
     @property
     def valid(self) -> bool:
@@ -28,13 +31,21 @@ class Lease:
         if not self._valid:
             raise LeaseRevokedError(f"{self.holder}: incarnation {self.epoch} has been replaced; the write is refused")
 
-    def on_revoke(self, close: Callable[[], None]) -> None:
-        """Call `close` once when the lease ends."""
-        self._on_revoke.append(close)
+    def on_revoke(self, close: Callable[[], object]) -> None:
+        """Call `close` once when the lease ends; at once if it has ended, so that no link opened late stays open."""
+        with self._lock:
+            if self._valid:
+                self._on_revoke.append(close)
+                return
+        close()
 
     def revoke(self) -> None:
-        """End the lease. Called by the supervisor, from its own thread."""
-        if self._valid:
+        """End the lease. Called by the supervisor, from its own thread; what `close` raises must not harm it."""
+        with self._lock:
             self._valid = False
-            for close in self._on_revoke:
+            closing, self._on_revoke = self._on_revoke, []
+        for close in closing:
+            try:
                 close()
+            except Exception as error:  # noqa: BLE001 - every link is closed, whatever another one's closing raises
+                sys.excepthook(type(error), error, error.__traceback__)

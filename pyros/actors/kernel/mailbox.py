@@ -11,9 +11,7 @@ import threading
 from collections import deque
 from typing import Any
 
-from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] - the word pykka's loop ends on
-
-from pyros.actors.kernel.envelope import Envelope
+from pyros.actors.kernel.envelope import REPLACED, Envelope, StopOrder
 from pyros.clock import Clock, Turn
 
 LIMIT = 10_000
@@ -40,10 +38,9 @@ class Mailbox:
     def __init__(self, name: str, clock: Clock, limit: int = LIMIT) -> None:
         self.name = name
         self.owner = 0
-        """Epoch of the incarnation that may read; 0 while there is none."""
-        self.current: Any = None
-        """What the owner is handling."""
-        self.busy_since_s: float | None = None
+        """Epoch of the incarnation that may read; 0 before the first."""
+        self._current: Any = None
+        self._busy_since_s = 0.0
         self._clock = clock
         self._limit = limit
         self._lock = threading.Lock()
@@ -57,8 +54,15 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._control) + len(self._ordinary)
 
-    def put(self, mail: Any, *, first: bool = False) -> None:
-        """Queue mail; `first` puts it into the control lane.
+    def put(self, mail: Any, *, first: bool = False, always: bool = False) -> None:
+        """Queue mail.
+
+        Parameters
+        ----------
+        first
+            Use the control lane, which is never full.
+        always
+            Stay in order in the ordinary lane, full or not: the kernel's own mail, bounded by what is under way.
 
         Raises
         ------
@@ -68,9 +72,12 @@ class Mailbox:
         with self._lock:
             if self._closed:
                 raise MailboxRefusedError(f"{self.name} has stopped")
-            if not first and len(self._ordinary) >= self._limit:
+            if first:
+                self._control.append(mail)
+            elif always or len(self._ordinary) < self._limit:
+                self._ordinary.append(mail)
+            else:
                 raise MailboxRefusedError(f"{self.name} has {self._limit} messages waiting")
-            (self._control if first else self._ordinary).append(mail)
             if self._idle and self._turn is not None:
                 self._idle = False
                 self._turn.wake()
@@ -79,13 +86,12 @@ class Mailbox:
         """Give the mailbox to a new incarnation; the view of the one before closes."""
         with self._lock:
             old, self._turn = self._turn, self._clock.turn()
+            old_rests, self._idle = self._idle, False
             self.owner = epoch
-            self._idle = False
-            self.current = self.busy_since_s = None
+            self._current = None
             view = View(self, epoch, self._turn)
-        if old is not None:
+        if old is not None and old_rests:  # one that hangs elsewhere must not be given a turn that it cannot take
             old.wake()
-        view.turn.wake()
         return view
 
     def close(self) -> list[Envelope]:
@@ -97,17 +103,24 @@ class Mailbox:
             self._ordinary.clear()
             return left
 
+    def busy(self) -> tuple[Any, float] | None:
+        """Return what the owner is handling and since when (monotonic seconds), or None."""
+        with self._lock:
+            return None if self._current is None else (self._current, self._busy_since_s)
+
     def take(self, view: View) -> Any:
-        """Block until there is mail for `view`; a view that is no longer the owner's gets the order to stop."""
+        """Block until there is mail for `view`; a view that is no longer the owner's gets `REPLACED`."""
         while True:
             with self._lock:
                 if self.owner != view.epoch:
-                    return _ActorStop()
-                if self._control or self._ordinary:
+                    return REPLACED
+                while self._control or self._ordinary:
                     mail = (self._control or self._ordinary).popleft()
-                    self.current, self.busy_since_s = mail, self._clock.monotonic_s()
+                    if isinstance(mail, StopOrder) and mail.epoch != view.epoch:
+                        continue
+                    self._current, self._busy_since_s = mail, self._clock.monotonic_s()
                     return mail
-                self.current = self.busy_since_s = None
+                self._current = None
                 self._idle = True
             view.turn.rest()
 
@@ -125,8 +138,9 @@ class View:
         return Letter(self._mailbox.take(self))
 
     def put(self, letter: Any) -> None:
-        """Take a letter that pykka itself sends to the actor (its own stop order)."""
-        self._mailbox.put(letter.message, first=True)
+        """Take the one thing that pykka itself sends (an actor's `stop()`) as an order to this incarnation."""
+        del letter
+        self._mailbox.put(StopOrder(self.epoch), first=True)
 
     def empty(self) -> bool:
         """Say that nothing is left: pykka must not drain what the next incarnation inherits."""

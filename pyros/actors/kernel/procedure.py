@@ -2,7 +2,7 @@
 
 A handler that is a generator function is a procedure: the actor's mailbox stays open while it waits, and the value it
 returns is the answer to the message that began it. An abort throws `AbortedError` into it at its yield; its clean-up
-may only tell, never wait.
+may only tell, never wait. What was waited for is forgotten: an answer that comes after the abort goes nowhere.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Wait for an event (or a state's publication) that `matches`. Resumes with it, or with None after `within_s`."""
+    """Wait for the next event (or state's publication) that `matches`. Resumes with it, or with None after `within_s`.
 
-    event: type[Message]
+    What was published before does not count: look at `Actor.latest` first.
+    """
+
+    event: type[Message] | tuple[type[Message], ...]
     matches: Callable[[Any], bool]
     within_s: float
 

@@ -1,26 +1,33 @@
-"""The post office: mailboxes by name, envelopes, questions with deadlines, dead letters, and the journal of deliveries."""
+"""The post office: mailboxes by name, envelopes, questions with deadlines, dead letters, the journal of deliveries."""
 
 from __future__ import annotations
 
 import itertools
+import math
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyros.actors.kernel.envelope import Answer, AnswerTo, Envelope
+from pyros.actors.kernel.envelope import Answer, AnswerTo, Envelope, answer_to, tag_of
 from pyros.actors.kernel.events import EventStream
-from pyros.actors.kernel.mailbox import Mailbox, MailboxRefusedError
-from pyros.clock import Clock, Timer
+from pyros.actors.kernel.mailbox import LIMIT, Mailbox, MailboxRefusedError
+from pyros.clock import Clock, Timer, VirtualClock
 from pyros.messages.base import Command, Event, Expired, Message, Refused, State
-from pyros.messages.system import DeadLetter
+from pyros.messages.system import ActorFailed, ActorStarted, ActorStopped, DeadLetter
 
 OUTSIDE = "outside"
 """The sender's name of what comes from no actor: the command line, a test, a scenario."""
+NEVER_REFUSED = (ActorStarted, ActorFailed, ActorStopped)
+"""What the supervisor must hear, however full its mailbox is."""
 
 
 class AskUpwardError(RuntimeError):
-    """An actor asked one that is not before it in the child-spec order: that way lie deadlocks."""
+    """An actor asked one that is not before it in the child-spec order: that way lie deadlocks.
+
+    A programming error: unless the asker catches it, it is the asker's failure, like any other exception.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,13 @@ class Question:
             self.timer.cancel()
         self._deliver(reply)
 
+    def expire_after(self, clock: Clock, within_s: float, to: str, tag: str) -> None:
+        """Answer `Expired` unless somebody else has answered within `within_s` clock seconds."""
+        if not math.isfinite(within_s):
+            raise ValueError(f"{to} was asked {tag} within {within_s} s; every wait has a deadline")
+        expired = Expired(reason=f"{to} has not answered {tag} in {within_s:g} s")
+        self.timer = clock.call_later(within_s, lambda: self.answer(expired))
+
 
 class System:
     """What all actors of one process share. The only thing in the kernel that knows every name."""
@@ -66,19 +80,26 @@ class System:
         self.events = EventStream()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=1000)
         self.journal: Callable[[Delivery], None] | None = None
+        """Called for every delivery, in the receiver's thread; one that raises is printed and dropped."""
         self._mailboxes: dict[str, Mailbox] = {}
         self._ranks: dict[str, int] = {}
         self._numbers = itertools.count(1)
 
     # -- names -------------------------------------------------------------------------------------------------------
 
-    def open_mailbox(self, name: str) -> Mailbox:
+    def open_mailbox(self, name: str, limit: int = LIMIT) -> Mailbox:
         """Give `name` a mailbox; its rank, which decides who may ask whom, is its place in the order of calls."""
         if name in self._mailboxes:
             raise ValueError(f"two actors are called {name}")
         self._ranks[name] = len(self._ranks)
-        self._mailboxes[name] = Mailbox(name, self.clock)
+        self._mailboxes[name] = Mailbox(name, self.clock, limit)
         return self._mailboxes[name]
+
+    def close_mailbox(self, name: str) -> None:
+        """End an address for good: what waits there is refused and becomes dead letters, what comes later too."""
+        self.events.unsubscribe(name)
+        for envelope in self._mailboxes[name].close():
+            self._undeliverable(envelope, f"{name} has stopped")
 
     def names(self) -> list[str]:
         """Every actor's name, in child-spec order."""
@@ -102,48 +123,50 @@ class System:
         return f"{self.boot}-{next(self._numbers)}"
 
     def post(self, envelope: Envelope) -> None:
-        """Put an envelope into its receiver's mailbox; what cannot be delivered is answered and becomes a dead letter."""
+        """Put an envelope into its receiver's mailbox; the undeliverable is refused and becomes a dead letter."""
         mailbox = self._mailboxes.get(envelope.to)
         if mailbox is None:
             known = ", ".join(self._mailboxes)
             self._undeliverable(envelope, f"there is no actor {envelope.to}; there are {known}")
             return
         message = envelope.message
+        first = isinstance(message, Command) and message.makes_safer
         try:
-            mailbox.put(envelope, first=isinstance(message, Command) and message.makes_safer)
+            mailbox.put(envelope, first=first, always=isinstance(message, NEVER_REFUSED))
         except MailboxRefusedError as error:
             self._undeliverable(envelope, str(error))
 
     def tell(self, to: str, message: Message, *, user: str = "", sender: str = OUTSIDE) -> None:
         """Send from outside the actors."""
-        self.post(self._outside_envelope(to, message, user, sender, None, None))
+        self.post(self._outside_envelope(to, message, user=user, sender=sender))
 
     def question(
         self, to: str, message: Message, within_s: float, then: AnswerTo, *, user: str = "", sender: str = OUTSIDE
     ) -> None:
         """Ask from outside the actors; `then` is called exactly once, from whatever thread answers."""
         question = Question(then)
-        expires_us = self.clock.micros() + int(within_s * 1e6)
-        envelope = self._outside_envelope(to, message, user, sender, question.answer, expires_us)
-        question.timer = self.clock.call_later(
-            within_s,
-            lambda: question.answer(Expired(reason=f"{to} has not answered {_tag(message)} in {within_s:g} s")),
+        question.expire_after(self.clock, within_s, to, type(message).__name__)
+        expires_s = self.clock.monotonic_s() + within_s
+        self.post(
+            self._outside_envelope(to, message, user=user, sender=sender, then=question.answer, until_s=expires_s)
         )
-        self.post(envelope)
 
     def ask(self, to: str, message: Message, within_s: float = 5.0, *, user: str = "") -> Answer:
-        """Ask and block until the answer is there. For the command line and tests, never for actors."""
+        """Ask and block until the answer is there. For the command line and tests, never for actors.
+
+        On the virtual clock this lets time pass until then, so nobody else may be running it.
+        """
         answers: list[Answer] = []
-        turn = threading.Event()
+        answered = threading.Event()
 
         def receive(reply: Answer) -> None:
             answers.append(reply)
-            turn.set()
+            answered.set()
 
         self.question(to, message, within_s, receive, user=user)
-        if self.clock.virtual:
-            self.clock.run(done=turn.is_set)  # type: ignore[attr-defined] # pyright: ignore
-        turn.wait()
+        if isinstance(self.clock, VirtualClock):
+            self.clock.run(done=answered.is_set)
+        answered.wait()
         return answers[0]
 
     def publish(self, sender: str, message: Event | State, envelope_for: Callable[[str], Envelope]) -> None:
@@ -153,17 +176,32 @@ class System:
             self.post(envelope_for(name))
 
     def bury(self, letter: DeadLetter) -> None:
-        """Keep a dead letter, and tell the world."""
+        """Keep a dead letter, and show it to the taps; subscribers get none, lest dead letters beget dead letters."""
         self.dead_letters.append(letter)
         self.events.retain("kernel", letter, self.clock.monotonic_s())
 
+    def record(self, delivery: Delivery) -> None:
+        """Hand a delivery to the journal. Called only while there is one."""
+        try:
+            if self.journal is not None:
+                self.journal(delivery)
+        except Exception as error:  # noqa: BLE001 - a full disk under the recorder must not break every actor
+            self.journal = None
+            sys.excepthook(type(error), error, error.__traceback__)
+
     def _undeliverable(self, envelope: Envelope, reason: str) -> None:
-        self.bury(DeadLetter(to=envelope.to or "nobody", message=_tag(envelope.message), reason=reason))
-        if envelope.answer is not None:
-            envelope.answer(Refused(reason=reason))
+        self.bury(DeadLetter(to=envelope.to or "nobody", message=tag_of(envelope), reason=reason))
+        answer_to(envelope, Refused(reason=reason))
 
     def _outside_envelope(
-        self, to: str, message: Message, user: str, sender: str, answer: AnswerTo | None, expires_us: int | None
+        self,
+        to: str,
+        message: Message,
+        *,
+        user: str,
+        sender: str,
+        then: AnswerTo | None = None,
+        until_s: float | None = None,
     ) -> Envelope:
         identifier = self.next_id()
         return Envelope(
@@ -173,11 +211,7 @@ class System:
             to=to,
             message=message,
             sent_us=self.clock.micros(),
-            expires_us=expires_us,
+            expires_s=until_s,
             user=user,
-            answer=answer,
+            answer=then,
         )
-
-
-def _tag(message: Message) -> str:
-    return type(message).__name__

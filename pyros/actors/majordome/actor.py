@@ -64,7 +64,7 @@ class Majordome(Actor):
         self._locked_by = ""
         self._plan: list[PlannedSequence] = []
         self._alerts: list[ObserveAlert] = []
-        self._running: PlannedSequence | ObserveAlert | None = None
+        self._current: PlannedSequence | ObserveAlert | None = None
         self._night_planned = ""
         self._replan_due: datetime | None = None
         self._replan_cause = ""
@@ -96,7 +96,7 @@ class Majordome(Actor):
 
     def on_safety_verdict(self, verdict: SafetyVerdict) -> None:
         """Decide; only then feed the heartbeat."""
-        view = self._view(verdict)
+        view = self._look(verdict)
         step = next_mode(view)
         if step is not None:
             self._go(step)
@@ -107,7 +107,7 @@ class Majordome(Actor):
         self.tell("plc", Beat(verdict_at=verdict.at, count=self._beats))
         self.show()
 
-    def _view(self, verdict: SafetyVerdict) -> View:
+    def _look(self, verdict: SafetyVerdict) -> View:
         monitor, plc, telescope = self.latest(MonitorState), self.latest(PlcState), self.latest(TelescopeState)
         return View(
             now=self.clock.now(),
@@ -125,7 +125,7 @@ class Majordome(Actor):
 
     def _permit(self) -> None:
         self.publish(
-            Permit(sequence_id=self._running_id(), open_dome=self._mode == "opening", at=self.clock.now())
+            Permit(sequence_id=self._current_id(), open_dome=self._mode == "opening", at=self.clock.now())
         )
 
     # -- modes -------------------------------------------------------------------------------------------------------
@@ -176,10 +176,10 @@ class Majordome(Actor):
             self._schedule(MakeSchedule(
                 first_schedule=True, night_start=monitor.begins, night_end=monitor.ends, trigger="first of the night"
             ))
-        elif self._replan_due is not None and view.now >= self._replan_due and not isinstance(self._running, ObserveAlert):
+        elif self._replan_due is not None and view.now >= self._replan_due and not isinstance(self._current, ObserveAlert):
             self._replan_due = None
             self._schedule(MakeSchedule(first_schedule=False, trigger=self._replan_cause))
-        if self._running is None:
+        if self._current is None:
             self._start_next(view.now)
 
     def _start_next(self, now: datetime) -> None:
@@ -197,7 +197,7 @@ class Majordome(Actor):
             self._want_planning("sequences could no longer be started in time")
 
     def _execute(self, what: PlannedSequence | ObserveAlert) -> None:
-        self._running = what
+        self._current = what
         self._permit()
         self.tell("observation_manager", Execute(sequence_id=what.sequence_id))
 
@@ -206,17 +206,17 @@ class Majordome(Actor):
         self._alerts.append(message)
         if self._mode != "observing":
             return
-        if self._running is None:
+        if self._current is None:
             verdict = self.latest(SafetyVerdict)
             if verdict is not None and verdict[0].level == "SAFE":
                 self._start_next(self.clock.now())
-        elif message.may_interrupt and not isinstance(self._running, ObserveAlert):
+        elif message.may_interrupt and not isinstance(self._current, ObserveAlert):
             self._abort_running(f"alert {message.alert_id}")
         self.show()
 
     def _abort_running(self, cause: str) -> None:
-        if self._running is not None:
-            self.tell("observation_manager", Abort(sequence_id=self._running.sequence_id, cause=cause))
+        if self._current is not None:
+            self.tell("observation_manager", Abort(sequence_id=self._current.sequence_id, cause=cause))
 
     def on_sequence_started(self, _: SequenceStarted) -> None:
         """Show it."""
@@ -224,17 +224,17 @@ class Majordome(Actor):
 
     def on_execution_refused(self, message: ExecutionRefused) -> None:
         """A sequence did not begin: something else has its turn, and the planning is looked at again."""
-        if self._running is not None and self._running.sequence_id == message.sequence_id:
-            self._running = None
+        if self._current is not None and self._current.sequence_id == message.sequence_id:
+            self._current = None
             self._want_planning(f"sequence {message.sequence_id} was refused: {message.reason}"[:200])
             self.show()
 
     def on_sequence_ended(self, message: SequenceEnded) -> None:
         """Go on with the next at once; after anything but a plain success the night is planned anew."""
-        if self._running is None or self._running.sequence_id != message.sequence_id:
+        if self._current is None or self._current.sequence_id != message.sequence_id:
             return
-        was_alert = isinstance(self._running, ObserveAlert)
-        self._running = None
+        was_alert = isinstance(self._current, ObserveAlert)
+        self._current = None
         if message.outcome != "EXECUTED" or was_alert:
             self._want_planning(f"sequence {message.sequence_id} {message.outcome.lower()}: {message.cause}"[:200], 0.0)
         elif not self._plan:
@@ -267,7 +267,7 @@ class Majordome(Actor):
 
     def on_schedule_made(self, message: ScheduleMade) -> None:
         """Take the new planning; an empty one is looked at again in a while."""
-        running = self._running_id()
+        running = self._current_id()
         self._plan = [planned for planned in message.placed if planned.sequence_id != running]
         if not self._plan:
             self._want_planning("nothing was placed", 600.0)
@@ -330,19 +330,19 @@ class Majordome(Actor):
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    def _running_id(self) -> int | None:
-        return None if self._running is None else self._running.sequence_id
+    def _current_id(self) -> int | None:
+        return None if self._current is None else self._current.sequence_id
 
     def state(self) -> MajordomeState:
         """Return what is going on and what comes next."""
         observing = self.latest(ObservationManagerState)
-        running = self._running
+        running = self._current
         following = self._plan[0] if self._plan else None
         return MajordomeState(
             mode=self._mode,
             why=self._why,
             since=self._since,
-            sequence_id=self._running_id(),
+            sequence_id=self._current_id(),
             sequence=observing[0].name if observing is not None and running is not None else "",
             until=running.end if isinstance(running, PlannedSequence) else (running.until if running else None),
             next_sequence_id=following.sequence_id if following else None,

@@ -1,17 +1,8 @@
-"""The gateway: the outside's door to the actors, over two ZeroMQ sockets in a folder that only its owner may enter.
-
-Owns the sockets (a ROUTER for requests, an XPUB for everything published; the wire is described in `pyros.client`) and
-the thread that alone touches them. Takes `GetSnapshot`; emits nothing of its own. Decides one thing: in robotic mode
-the outside may not move a device directly, nor break an actor, nor write to the store, unless that makes safer.
-
-When it dies its requests go unanswered and the observatory goes on; the next incarnation binds the same sockets, and
-the events' numbers go on counting, so that a listener sees what it missed.
-"""
+"""The gateway's two sockets, the thread that alone touches them, and the numbers of what is published."""
 
 from __future__ import annotations
 
 import fcntl
-import itertools
 import os
 import socket
 import threading
@@ -20,46 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import msgpack
 import zmq
 
-from pyros.actors.environment import Environment
-from pyros.actors.kernel import Actor, Answer, Context, System
+from pyros.actors.kernel import Answer, System
 from pyros.client import EVENTS, HEARTBEAT_S, MAX_REQUEST_BYTES, MOST_UNREAD, REQUESTS, socket_address
 from pyros.clock import EPOCH, Clock
-from pyros.messages.base import Command, Event, Expired, Failed, GetState, Message, Query, Refused, State
-from pyros.messages.codec import VERSION, BadMessageError, Frame, to_builtins, unpack
-from pyros.messages.night import GetSnapshot, Snapshot, StateRow
-from pyros.messages.store import Commit
-from pyros.messages.system import Crash, DeadLetter, GatewayState
+from pyros.messages.base import Event, Failed, State
+from pyros.messages.codec import VERSION, to_builtins
 
-MOST_PENDING = 2000
-"""Requests that may wait for their answers at once; what makes safer is always let in."""
 REQUESTS_AT_A_TIME = 200
 """After so many the events get their turn."""
-_DEVICES = ("telescope", "camera", "filter_wheel", "focuser", "plc")
 _CLOSE_WITHIN_S = 1.0
-
-
-def forbidden(to: str, message: Message, mode: str) -> str:
-    """Return why the outside may not send `message` to the actor `to`, or '' if it may."""
-    tag = type(message).__name__
-    if message.kind in {"reply", "part"}:
-        return f"{tag} is a {message.kind}; send a command or a query (`pyros messages` lists them)"
-    if mode == "simulation" or isinstance(message, Query) or (isinstance(message, Command) and message.makes_safer):
-        return ""
-    if not isinstance(message, Command):
-        return f"{tag} is {'an event' if message.kind == 'event' else 'a state'}; only actors publish those"
-    if isinstance(message, Crash | Commit):
-        return f"{tag} is not taken from outside in robotic mode"
-    if to.removesuffix(".brake").partition(":")[0] in _DEVICES:
-        return (
-            f"{tag} to {to} is not taken from outside in robotic mode; only what makes safer is (Halt, Park, CloseDome)"
-        )
-    return ""
+_LAST_WORDS_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +42,7 @@ class Numbered:
 class EventLine:
     """Numbers what a system publishes, also while no gateway is there: it outlives the gateway's incarnations."""
 
-    _of: WeakKeyDictionary[System, EventLine] = WeakKeyDictionary()
+    _of: ClassVar[WeakKeyDictionary[System, EventLine]] = WeakKeyDictionary()
 
     def __init__(self, clock: Clock) -> None:
         self.sequence = 0
@@ -92,30 +59,33 @@ class EventLine:
             system.events.tap(line.take)
         return line
 
-    def flow_into(self, sink: Callable[[Numbered], None]) -> None:
-        """Give what comes from now on to `sink`, and to nobody else."""
+    def flow_into(self, sink: Callable[[Numbered], None]) -> int:
+        """Give what comes from now on to `sink`, and to nobody else; return the last number before."""
         with self._lock:
             self._sink = sink
+            return self.sequence
 
     def take(self, sender: str, message: Event | State) -> None:
-        """Number a publication; runs in the publisher's thread."""
+        """Give a publication its number; runs in the publisher's thread."""
         with self._lock:
             self.sequence += 1
             if self._sink is not None:
                 self._sink(Numbered(self.sequence, self._clock.micros(), sender, message))
 
 
-class Doors(threading.Thread):
+class Doors:
     """The two sockets and the one thread that touches them; others leave it notes and wake it.
 
     Parameters
     ----------
     folder
         Where the sockets are; made with mode 0700.
+    boot
+        The daemon's boot number, which stands beside each event's own.
     take
-        Called with the route back and the raw request, in this thread.
-    greet
-        Returns the body of a heartbeat, packed.
+        Called with the route back and the frames of a request, in this thread.
+    unrenderable
+        Called with what was published and cannot be put on the wire, and why.
     broken
         Called with the exception if the thread ends by one.
 
@@ -129,52 +99,64 @@ class Doors(threading.Thread):
         self,
         folder: Path,
         clock: Clock,
-        take: Callable[[list[bytes], bytes], None],
-        greet: Callable[[], bytes],
+        boot: int,
+        *,
+        take: Callable[[list[bytes], list[bytes]], None],
+        unrenderable: Callable[[Numbered, Exception], None],
         broken: Callable[[Exception], None],
     ) -> None:
-        super().__init__(name="gateway sockets", daemon=True)
-        self._clock, self._take, self._greet, self._broken = clock, take, greet, broken
-        self._outbox: deque[tuple[list[bytes], Callable[[], bytes]]] = deque()
-        self._events: deque[tuple[bytes, Callable[[], bytes | None]]] = deque(maxlen=MOST_UNREAD)
-        self._lock = threading.Lock()
-        self._closing = self._woken = False
         self.undeliverable = 0
+        self._clock, self._boot, self._take = clock, boot, take
+        self._unrenderable, self._broken = unrenderable, broken
+        self._outbox: deque[tuple[list[bytes], str, Answer]] = deque()
+        self._events: deque[Numbered] = deque(maxlen=MOST_UNREAD)
+        self._last = 0
+        self._lock = threading.Lock()
+        self._closing = self._woken = self._released = False
         addresses = [socket_address(folder, name) for name in (REQUESTS, EVENTS)]
         self._folder_lock = _lock_folder(folder)
         self._bell, self._ear = socket.socketpair()
-        self._ear.setblocking(False)
         self._context = zmq.Context()
         try:
             self._router = self._bound(zmq.ROUTER, addresses[0])
-            self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
             self._publisher = self._bound(zmq.XPUB, addresses[1])
-            self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)  # every newcomer is greeted, not only the first
         except zmq.ZMQError as error:
             self._release()
             raise OSError(f"gateway folder {folder}: {error.strerror}; name another as [gateway] folder") from None
+        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)  # every newcomer is greeted, not only the first
+        self._thread = threading.Thread(target=self._run, name="gateway sockets", daemon=True)
 
-    def reply(self, route: list[bytes], render: Callable[[], bytes]) -> None:
-        """Send a reply; any thread. `render` runs in the sockets' thread."""
-        self._outbox.append((route, render))
-        self._wake()
+    def open(self, line: EventLine) -> None:
+        """Begin to serve."""
+        self._last = line.flow_into(self._publish)
+        self._thread.start()
 
-    def publish(self, topic: bytes, render: Callable[[], bytes | None]) -> None:
-        """Send an event; any thread. When the thread cannot keep up the oldest are lost, and listeners notice."""
-        self._events.append((topic, render))
+    def reply(self, route: list[bytes], identifier: str, answer: Answer) -> None:
+        """Send a reply; any thread."""
+        self._outbox.append((route, identifier, answer))
         self._wake()
 
     def close(self) -> None:
         """End the thread and wait until the sockets' files are gone, so that another may bind them; any thread."""
         self._closing = True
         self._wake()
-        if self.is_alive() and threading.current_thread() is not self:
-            self.join(_CLOSE_WITHIN_S)
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(_CLOSE_WITHIN_S)
 
-    def run(self) -> None:
-        """Serve until `close`."""
+    def _publish(self, numbered: Numbered) -> None:
+        """Queue an event, in its publisher's thread. When ours cannot keep up the oldest are lost, and are missed."""
+        if not self._closing:
+            self._events.append(numbered)
+            self._wake()
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
         try:
             self._serve()
+            self._send_replies()  # the news that the gateway itself broke, for one
+            self._send_events()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread is the actor's failure
             self._broken(error)
         finally:
@@ -186,7 +168,7 @@ class Doors(threading.Thread):
             poller.register(ear, zmq.POLLIN)
         beaten_s = self._clock.monotonic_s()
         while not self._closing:
-            heard = dict(poller.poll(1000 * HEARTBEAT_S))
+            heard = dict(poller.poll(int(1000 * HEARTBEAT_S)))
             self._hush()
             if self._router in heard:
                 self._take_requests()
@@ -196,7 +178,7 @@ class Doors(threading.Thread):
             now_s = self._clock.monotonic_s()
             if newcomers or now_s - beaten_s >= HEARTBEAT_S * self._clock.speed:
                 beaten_s = now_s
-                self._send_event(b"", self._greet())
+                self._send_event(b"", _packed(self._event_fields(self._last, self._clock.micros(), "gateway", None)))
 
     def _take_requests(self) -> None:
         for _ in range(REQUESTS_AT_A_TIME):
@@ -204,10 +186,9 @@ class Doors(threading.Thread):
                 frames = self._router.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if len(frames) == 2 or (len(frames) == 3 and frames[1] == b""):  # REQ sends an empty frame first
-                self._take(frames[:-1], frames[-1])
-            else:
-                self._take(frames[:1], b"")
+            delimited = len(frames) == 3 and not frames[1]  # REQ sends an empty frame first, and wants it back
+            cut = 2 if delimited else 1
+            self._take(frames[:cut], frames[cut:])
 
     def _meet_listeners(self) -> bool:
         newcomers = False
@@ -219,22 +200,33 @@ class Doors(threading.Thread):
         return newcomers
 
     def _send_replies(self) -> None:
-        while self._outbox:
-            route, render = self._outbox.popleft()
+        for _ in range(len(self._outbox)):
+            route, identifier, answer = self._outbox.popleft()
             try:
-                self._router.send_multipart([*route, render()], zmq.NOBLOCK)
+                self._router.send_multipart([*route, reply_frame(identifier, answer)], zmq.NOBLOCK)
             except zmq.ZMQError:  # who asked has gone, or does not read its answers
                 self.undeliverable += 1
 
     def _send_events(self) -> None:
         for _ in range(len(self._events)):
-            topic, render = self._events.popleft()
-            rendered = render()
-            if rendered is not None:
-                self._send_event(topic, rendered)
+            numbered = self._events.popleft()
+            self._last = numbered.sequence
+            try:
+                body = to_builtins(numbered.message)
+                rendered = _packed(self._event_fields(numbered.sequence, numbered.t_us, numbered.sender, body))
+            except (ValueError, TypeError, OverflowError) as error:
+                self._unrenderable(numbered, error)
+            else:
+                self._send_event(type(numbered.message).__name__.encode(), rendered)
+
+    def _event_fields(self, sequence: int, t_us: int, sender: str, body: Any) -> list[Any]:
+        sent_at = (EPOCH + timedelta(microseconds=t_us)).isoformat().replace("+00:00", "Z")
+        return [VERSION, sequence, self._boot, sent_at, sender, body]
 
     def _send_event(self, topic: bytes, rendered: bytes) -> None:
         self._publisher.send_multipart([topic, rendered], zmq.NOBLOCK)
+
+    # -- sockets -----------------------------------------------------------------------------------------------------
 
     def _bound(self, kind: int, address: str) -> zmq.Socket[bytes]:
         bound = self._context.socket(kind)
@@ -247,7 +239,7 @@ class Doors(threading.Thread):
 
     def _wake(self) -> None:
         with self._lock:
-            if not self._woken and not self._bell._closed:
+            if not self._woken and not self._released:
                 self._woken = True
                 self._bell.send(b"\0")
 
@@ -255,14 +247,30 @@ class Doors(threading.Thread):
         with self._lock:
             if self._woken:
                 self._woken = False
-                self._ear.recv(16)
+                self._ear.recv(1)
 
     def _release(self) -> None:
         with self._lock:
+            self._released = True
             self._bell.close()
             self._ear.close()
-        self._context.destroy(linger=0)  # returns when the sockets' files are gone
+        self._context.destroy(linger=_LAST_WORDS_MS)  # returns when the sockets' files are gone
         os.close(self._folder_lock)
+
+
+def reply_frame(identifier: str, answer: Answer) -> bytes:
+    """Return the reply on the wire; one that cannot be packed becomes `Failed`."""
+    try:
+        return _packed([VERSION, identifier, to_builtins(answer)])
+    except (ValueError, TypeError, OverflowError) as error:
+        failed = Failed(reason=f"the answer, a {type(answer).__name__}, cannot be put on the wire: {error}"[:500])
+        return _packed([VERSION, identifier, to_builtins(failed)])
+
+
+def _packed(fields: list[Any]) -> bytes:
+    packed = msgpack.packb(fields)
+    assert isinstance(packed, bytes)  # noqa: S101 - without an autoreset packer packb always returns bytes
+    return packed
 
 
 def _lock_folder(folder: Path) -> int:
@@ -274,5 +282,7 @@ def _lock_folder(folder: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise OSError(f"gateway folder {folder} is in use by another daemon; name another as [gateway] folder") from None
+        raise OSError(
+            f"gateway folder {folder} is in use by another daemon; name another as [gateway] folder"
+        ) from None
     return lock

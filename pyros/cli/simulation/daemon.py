@@ -1,0 +1,96 @@
+"""A daemon on a simulated observatory: settings that point to its sockets, the kernel, and every actor."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pyros.actors.environment import Environment
+from pyros.actors.kernel import ChildSpec, Supervisor, System, start_supervisor
+from pyros.actors.make_safe import make_safe
+from pyros.clock import Clock
+from pyros.config import Settings, parse
+
+CAMERA = {"pixels": 512, "field_arcmin": 26.0, "gain_e_per_adu": 1.5, "read_noise_e": 8.0, "cooler_c": -20.0}
+FILTERS = ["g", "r", "i", "z", "clear"]
+
+
+def simulated_settings(
+    urls: Mapping[str, str], overrides: Mapping[str, Mapping[str, Any]], folder: Path, **top: Any
+) -> Settings:
+    """Return the settings of an observatory whose devices stand at these addresses.
+
+    Raises
+    ------
+    ConfigError
+        If an override (of a scenario) names what does not exist or is out of its range.
+    """
+    tables: dict[str, Any] = {
+        "mode": "simulation",
+        "devices": {
+            "telescope": {"url": urls["telescope"]},
+            "plc": {"url": urls["plc"]},
+            "camera": {
+                name.removeprefix("camera:"): {"url": url, "filter_wheel": "vis", **CAMERA}
+                for name, url in urls.items()
+                if name.startswith("camera:")
+            },
+            "filter_wheel": {
+                name.removeprefix("filter_wheel:"): {"url": url, "filters": FILTERS}
+                for name, url in urls.items()
+                if name.startswith("filter_wheel:")
+            },
+        },
+        "alerts": {"source": [{"kind": "vtp", "url": urls["vtp"], "name": "vtp"}]},
+        "analyzer": {"masters": str(folder / "masters"), "catalogue": str(folder / "catalogue")},
+        **top,
+    }
+    for section, keys in overrides.items():
+        tables[section] = {**tables.get(section, {}), **keys}
+    return parse(tables, "simulated observatory")
+
+
+def start_pool(workers: int) -> Executor:
+    """Start the processes that analyse images, before any thread exists that a fork could harm."""
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), initializer=_begin_worker)
+    for future in [pool.submit(_warm_up) for _ in range(workers)]:
+        future.result(timeout=60)
+    return pool
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this process when the thread that started it ends; elsewhere the daemon's own exit must do."""
+    import ctypes
+    import sys
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _warm_up() -> None:
+    import pyros.actors.analyzer.analysis  # noqa: F401 # pyright: ignore[reportUnusedImport] - the import is the work
+    from pyros.sky import configure_iers
+
+    configure_iers()
+
+
+def start_daemon(environment: Environment, clock: Clock, specs: list[ChildSpec]) -> tuple[System, Supervisor]:
+    """Start the supervisor, which starts everything in order."""
+    system = System(clock, environment.boot)
+    plc_url = environment.settings.devices.plc.url
+    supervisor = start_supervisor(
+        system,
+        lambda context: Supervisor(
+            context, specs, seed=environment.settings.seed, make_safe=lambda cause: make_safe(plc_url, clock, cause)
+        ),
+    )
+    return system, supervisor
