@@ -282,7 +282,7 @@ class VirtualClock(Clock):
         """See `Clock.collect`: the delivery is a timer; should the work not be done by then, time waits for it."""
 
         def deliver_when_done() -> None:
-            if not wait([future], timeout=self.stall_s).done:
+            if not future.done() and not wait([future], timeout=self.stall_s).done:
                 self._give_up(f"work asked for {modelled_s} s ago has not ended")
             deliver(future)
 

@@ -86,7 +86,7 @@ def draw_stars(pixels: int, x: Array, y: Array, electrons: Array, *, fwhm: float
     """
     alpha = fwhm * MOFFAT_ALPHA_PER_FWHM
     halves = [math.ceil(radius * alpha) for radius in STAMP_RADII]
-    pad = halves[-1]
+    pad = 2 * halves[-1] + 1  # a star may stand half a stamp outside
     canvas = np.zeros((pixels + 2 * pad, pixels + 2 * pad), np.float32)
     peaks = 2.0 / (math.pi * alpha * alpha) * electrons
     radii = (np.maximum(peaks, 1e-9) / (HALO_OVER_NOISE * noise_e)) ** (1.0 / 6.0)

@@ -26,17 +26,35 @@ from pyros.actors.observation_manager import ObservationManager
 from pyros.actors.routine_manager import RoutineManager
 from pyros.actors.scheduler.actor import Scheduler
 from pyros.actors.user_manager import UserManager
+from pyros.config import Settings
 
 
 def specs(environment: Environment, *, gateway: bool = True, only: tuple[str, ...] = ()) -> list[ChildSpec]:
-    """Return the child specs of an observatory; `only` keeps these devices and what every observatory has."""
-    from pyros.actors.gateway import Gateway
+    """Return the child specs of an observatory.
 
+    Parameters
+    ----------
+    gateway
+        Whether the outside gets in: the gateway, and the page if the settings want one.
+    only
+        Names of devices (`telescope`) or of their kinds (`camera`): the others are left out. None named: all are there.
+    """
     return [
         *_foundation(environment),
         *_devices(environment, only),
         *_observing(environment),
-        *([_spec("gateway", Gateway, environment)] if gateway else []),
+        *(_doors(environment) if gateway else ()),
+    ]
+
+
+def device_names(settings: Settings) -> list[str]:
+    """Return the names of the actors of every device, in the order of their start."""
+    devices = settings.devices
+    return [
+        "plc",
+        "telescope",
+        *(f"camera:{name}" for name in devices.camera),
+        *(f"filter_wheel:{name}" for name in devices.filter_wheel),
     ]
 
 
@@ -91,3 +109,12 @@ def _observing(environment: Environment) -> Iterator[ChildSpec]:
     yield _spec("alert_manager", AlertManager, environment)
     for source in environment.settings.alerts.source:
         yield _spec(f"listener:{source.name}", VtpListener, environment, source)
+
+
+def _doors(environment: Environment) -> Iterator[ChildSpec]:
+    from pyros.actors.gateway import Gateway
+    from pyros.actors.web_process import WebProcess
+
+    yield _spec("gateway", Gateway, environment)
+    if environment.settings.web.enabled:
+        yield _spec("web", WebProcess, environment)

@@ -115,7 +115,7 @@ def _die_with_parent() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pyros.web", description="The observatory's page.")
-    parser.add_argument("--connect", required=True, metavar="GATEWAY", help="the daemon's gateway, tcp://host:port")
+    parser.add_argument("--connect", required=True, metavar="GATEWAY", help="the daemon's gateway: the folder of its sockets")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", default=8080, type=_port, help="port to listen on (8080; 0: any free one)")
     parser.add_argument("--secret-file", required=True, type=Path, metavar="FILE", help="key that signs sessions")

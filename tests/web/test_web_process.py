@@ -26,7 +26,7 @@ sys.stdin.read()
 
 
 def command(tmp_path):
-    arguments = ["--connect", "tcp://127.0.0.1:9", "--port", "0", "--secret-file", str(tmp_path / "secret")]
+    arguments = ["--connect", "/nowhere/pyros", "--port", "0", "--secret-file", str(tmp_path / "secret")]
     return [sys.executable, "-m", "pyros.web", *arguments]
 
 
@@ -85,7 +85,7 @@ def test_a_weak_or_open_secret_is_refused_in_one_line(tmp_path, capsys):
     file = tmp_path / "secret"
     file.write_text("short")
     file.chmod(0o600)
-    assert main(["--connect", "tcp://127.0.0.1:9", "--secret-file", str(file), "--port", "0"]) == 1
+    assert main(["--connect", "/nowhere/pyros", "--secret-file", str(file), "--port", "0"]) == 1
     assert "needs 32" in capsys.readouterr().err
     file.write_text("s" * 64)
     file.chmod(0o644)
@@ -96,6 +96,6 @@ def test_a_weak_or_open_secret_is_refused_in_one_line(tmp_path, capsys):
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
 def test_a_port_that_is_none_is_wrong_usage(port, capsys):
     with pytest.raises(SystemExit) as end:
-        main(["--connect", "tcp://127.0.0.1:9", "--secret-file", "x", "--port", port])
+        main(["--connect", "/nowhere/pyros", "--secret-file", "x", "--port", port])
     assert end.value.code == 2
     assert "65535" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -67,7 +68,8 @@ class VtpListener(Actor):
         except OSError as error:
             self._lost(f"{self._channel} cannot be reached: {error}")
             return
-        link.settimeout(None)
+        link.settimeout(None)  # the reader waits as long as it takes; only sending has a deadline
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(CONNECT_S), 0))
         self._generation += 1
         self._socket, self._problem = link, ""
         self._last_frame_at = self.clock.now()
@@ -161,9 +163,7 @@ class VtpListener(Actor):
         if link is None:
             return
         try:
-            link.settimeout(CONNECT_S)
             link.sendall(vtp.frame(xml))
-            link.settimeout(None)
         except OSError as error:
             self._hang_up()
             self._lost(f"{self._channel} does not take our answer: {error}")

@@ -7,6 +7,7 @@ Nothing that is wrong with a frame, a master or the catalogue raises; it stands 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from pyros.actors.analyzer.preview import write_preview
 from pyros.actors.analyzer.search import Candidate, ErrorCircle, coverage, search
 
 MAX_POINTING_ERROR_ARCSEC = 150.0
+FRAMES_KEPT = 3
 
 
 class AnalysisJob(Struct, frozen=True, kw_only=True):
@@ -83,7 +85,7 @@ def analyse(job: AnalysisJob) -> AnalysisReport:
     images: list[Measured] = []
     problems: list[str] = []
     for path in job.frames:
-        report, image = _process(Path(path), job)
+        report, image = _processed(path, msgspec.structs.replace(job, frames=(), circle=None))
         reports.append(report)
         problems += [f"{Path(path).name}: {problem}" for problem in report.problems]
         if image is not None:
@@ -115,6 +117,12 @@ def _search(
     if covered < 0.995:
         return candidates, covered, (f"only {covered:.0%} of the error circle lies in the images",)
     return candidates, covered, ()
+
+
+@lru_cache(maxsize=FRAMES_KEPT)
+def _processed(path: str, job: AnalysisJob) -> tuple[ImageReport, Measured | None]:
+    """Calibrate and measure a frame; kept, because a burst's frames are searched again with each one that follows."""
+    return _process(Path(path), job)
 
 
 def _process(path: Path, job: AnalysisJob) -> tuple[ImageReport, Measured | None]:

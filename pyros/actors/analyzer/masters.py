@@ -89,8 +89,9 @@ def list_masters(folder: str | Path) -> tuple[Master, ...]:
     found = []
     for path in sorted(Path(folder).glob("master_*.fits")):
         try:
-            found.append(_describe(path))
-        except FrameError:
+            status = path.stat()
+            found.append(_describe(path, status.st_mtime_ns, status.st_size))
+        except (FrameError, OSError):
             continue
     return tuple(found)
 
@@ -230,7 +231,8 @@ def _free_name(folder: Path, kind: str, header: FrameHeader) -> Path:
     return next(path for path in names if not path.exists())
 
 
-def _describe(path: Path) -> Master:
+@lru_cache(maxsize=256)
+def _describe(path: Path, _mtime_ns: int = 0, _size: int = 0) -> Master:
     header, cards = parse_header(path)
     if not header.image_type.startswith("master"):
         raise FrameError(f"{path} is a {header.image_type} frame, no master")

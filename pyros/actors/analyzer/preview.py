@@ -53,7 +53,7 @@ def encode_png(grey: NDArray[np.uint8]) -> bytes:
     rows = np.zeros((height, width + 1), np.uint8)  # a zero before each row: no filter
     rows[:, 1:] = grey
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    body = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 6)) + _chunk(b"IEND", b"")
+    body = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 1)) + _chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 

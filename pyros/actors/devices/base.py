@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
 
-from pyros.actors.devices.guard import Seen
+from pyros.actors.devices.guard import PERMIT_MAX_AGE_S, Seen, safety_s
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Context
-from pyros.hardware.errors import DeviceError
+from pyros.clock import Timer
+from pyros.hardware.errors import Braked, DeviceError, DeviceFault, RefusedByDevice
+from pyros.hardware.interfaces import Device
 from pyros.messages.devices import Link, PlcState, Poll
 from pyros.messages.night import MonitorState, Permit, SafetyVerdict
 
 RECONNECT_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+ANSWERED = (RefusedByDevice, DeviceFault, Braked)
+"""Errors that do not speak against the link: the device said something, or was not asked."""
 
 
 class DeviceActor(Actor):
@@ -27,11 +31,14 @@ class DeviceActor(Actor):
         self.settings = environment.settings
         self.link: Link = "down"
         self.problem = "not connected yet"
+        self.complaint = ""
+        """What the last command failed on, until one works: a poll that works says nothing against it."""
         self._failures = 0
+        self._next_poll: Timer | None = None
 
     @property
     @abstractmethod
-    def device(self) -> Any:
+    def device(self) -> Device:
         """The driver."""
 
     @abstractmethod
@@ -42,17 +49,23 @@ class DeviceActor(Actor):
         """Say in whose hands the device is, and begin to poll; a device that does not answer stops nobody."""
         self.lease.on_revoke(self.device.disconnect)
         self.show()
-        self.after(0.0, Poll())
+        self.poll_in(0.0)
 
     def on_stop(self) -> None:
         """Let the link go."""
         self.device.disconnect()
 
+    def poll_in(self, seconds: float) -> None:
+        """Poll after `seconds` instead of whenever the next poll was due."""
+        if self._next_poll is not None:
+            self._next_poll.cancel()
+        self._next_poll = self.after(seconds, Poll())
+
     def on_poll(self, _: Poll) -> None:
         """Keep the link up and the state fresh; arm the next poll."""
-        up = self.attempt(self.poll)
+        self.attempt(self.poll)
         self.show()
-        self.after(self.poll_s if up else self._reconnect_s(), Poll())
+        self.poll_in(self.poll_s if self._failures == 0 else self._reconnect_s())
 
     def poll(self) -> None:
         """Connect if need be, and read."""
@@ -64,35 +77,59 @@ class DeviceActor(Actor):
     def connected(self) -> None:
         """Set up what has to be set after a connection; may raise `DeviceError`."""
 
-    def attempt(self, action: Any) -> bool:
+    def attempt(self, action: Callable[[], None]) -> bool:
         """Do something with the device; turn its errors into `problem` and tell whether it worked."""
         try:
             action()
         except DeviceError as error:
-            self.link, self.problem = "down", str(error)
-            self._failures += 1
+            self.note(error)
             return False
-        self.link, self.problem, self._failures = "up", "", 0
+        self.well()
         return True
 
+    def note(self, error: DeviceError) -> None:
+        """Remember what went wrong; only an error of the link speaks against the link."""
+        if isinstance(error, Braked):
+            return
+        self.link = "up" if isinstance(error, ANSWERED) else "down"
+        self.problem = str(error)
+        self._failures += 1
+
+    def complain(self, error: DeviceError) -> None:
+        """Remember that a command failed, and look at the device soon."""
+        self.note(error)
+        self.complaint = str(error)
+        self.poll_in(self._reconnect_s())
+
+    def well(self) -> None:
+        """Remember that the device has answered."""
+        self.link, self.problem, self._failures = "up", "", 0
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong, in words; "" if nothing is."""
+        return self.problem or self.complaint
+
     def _reconnect_s(self) -> float:
-        wait_s = RECONNECT_S[min(self._failures, len(RECONNECT_S)) - 1]
+        wait_s = RECONNECT_S[min(max(self._failures, 1), len(RECONNECT_S)) - 1]
         return self.clock.at_least_real(wait_s, 0.5)
 
     def seen(self) -> Seen:
         """Gather what the last guard looks at."""
-        verdict = self.latest(SafetyVerdict)
-        permit = self.latest(Permit)
-        plc = self.latest(PlcState)
-        monitor = self.latest(MonitorState)
+        nothing = (None, float("inf"))
+        verdict, verdict_age_s = self.latest(SafetyVerdict) or nothing
+        permit, permit_age_s = self.latest(Permit) or nothing
+        plc, plc_age_s = self.latest(PlcState) or nothing
+        monitor, _ = self.latest(MonitorState) or nothing
         return Seen(
             now=self.clock.now(),
-            verdict=verdict[0] if verdict else None,
-            verdict_age_s=verdict[1] if verdict else float("inf"),
-            permit=permit[0] if permit else None,
-            permit_age_s=permit[1] if permit else float("inf"),
-            plc=plc[0] if plc else None,
-            monitor=monitor[0] if monitor else None,
-            verdict_max_age_s=self.clock.at_least_real(self.settings.safety.verdict_max_age_s, 5.0),
-            permit_max_age_s=self.clock.at_least_real(10.0, 5.0),
+            verdict=verdict,
+            verdict_age_s=verdict_age_s,
+            permit=permit,
+            permit_age_s=permit_age_s,
+            plc=plc,
+            plc_age_s=plc_age_s,
+            monitor=monitor,
+            verdict_max_age_s=safety_s(self.clock, self.settings.safety.verdict_max_age_s),
+            permit_max_age_s=safety_s(self.clock, PERMIT_MAX_AGE_S),
         )

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pyros.actors.kernel import Actor, Context
 from pyros.hardware.errors import DeviceError
 from pyros.messages.base import Done, Failed
-from pyros.messages.devices import Brake
-from pyros.messages.devices import BrakeState
+from pyros.messages.devices import Brake, BrakeState
 
 
 class BrakeLine:

@@ -1,14 +1,15 @@
 """The last guard: may this device do that now? Pure functions; each returns None for yes or the reason for no.
 
-They look only at what the device's actor itself can see at this moment, whoever sends the command: the latest verdict
-and permit with their ages, the dome's switches, the sky, the clock.
+They look only at what the device's actor itself can see at this moment, whoever sends the command: the latest verdict,
+permit, PLC state and night times, each with its age by the monotonic clock, and the sky.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
+from pyros.clock import Clock
 from pyros.config import Settings
 from pyros.messages.devices import PlcState
 from pyros.messages.night import MonitorState, Permit, SafetyVerdict
@@ -16,7 +17,13 @@ from pyros.sky import coordinates
 from pyros.sky.site import Site
 
 PERMIT_MAX_AGE_S = 10.0
-CLOSE_TO_NIGHT_S = 1.0
+LEAST_REAL_S = 5.0
+"""On a faster clock no safety time is shorter than this in real seconds: the machine is not faster there."""
+
+
+def safety_s(clock: Clock, seconds: float) -> float:
+    """Return a safety time in clock seconds: as configured at speed 1 and on the virtual clock."""
+    return seconds if clock.speed <= 1.0 else clock.at_least_real(seconds, LEAST_REAL_S)
 
 
 @dataclass(frozen=True)
@@ -29,48 +36,56 @@ class Seen:
     permit: Permit | None
     permit_age_s: float
     plc: PlcState | None
+    plc_age_s: float
     monitor: MonitorState | None
     verdict_max_age_s: float
+    """Holds for the PLC's state too: both are renewed at every reading of the PLC."""
     permit_max_age_s: float = PERMIT_MAX_AGE_S
-
-
-def refuse_light(seen: Seen, sequence_id: int) -> str | None:
-    """Say why no light may be let in for this sequence: what slews and light exposures have in common."""
-    return _refuse_verdict(seen) or _refuse_permit(seen, sequence_id) or _refuse_dome(seen)
 
 
 def refuse_slew(
     seen: Seen, settings: Settings, site: Site, sequence_id: int, ra_deg: float, dec_deg: float
 ) -> str | None:
     """Say why the telescope may not go to an ICRS position now."""
-    return refuse_light(seen, sequence_id) or _refuse_hour(seen, settings) or _refuse_place(
-        seen, settings, site, ra_deg, dec_deg
+    return (
+        _refuse_light(seen, sequence_id)
+        or _refuse_hour(seen, settings.night.pointing_before_s)
+        or _refuse_place(seen, settings, site, ra_deg, dec_deg)
     )
 
 
-def refuse_exposure(seen: Seen, settings: Settings, sequence_id: int) -> str | None:
-    """Say why no light exposure may begin now: also, the shutter opens in the night only."""
-    refusal = refuse_light(seen, sequence_id)
-    if refusal is not None:
-        return refusal
-    monitor = seen.monitor
-    if monitor is None or monitor.begins is None or monitor.ends is None:
-        return "the night's times are unknown"
-    if seen.now < monitor.begins:
-        return f"the night begins at {monitor.begins:%H:%M:%S}; no shutter opens before"
-    if seen.now > monitor.ends:
-        return f"the night ended at {monitor.ends:%H:%M:%S}; no shutter opens after (limit {settings.night.sun_altitude_max_deg}°)"
-    return None
+def refuse_exposure(seen: Seen, sequence_id: int) -> str | None:
+    """Say why no exposure of the sky may begin now; the shutter opens in the night only."""
+    return _refuse_light(seen, sequence_id) or _refuse_hour(seen, 0.0)
+
+
+def refuse_calibration(seen: Seen, sequence_id: int) -> str | None:
+    """Say why no frame behind the closed shutter (dark, bias) may be taken now: the weather does not matter."""
+    if seen.permit is not None and seen.permit.calibration and seen.permit_age_s <= seen.permit_max_age_s:
+        return None
+    return _refuse_permit(seen, sequence_id)
+
+
+def refuse_park(seen: Seen) -> str | None:
+    """Say why the telescope may not even park: somebody may be under it. An unknown key does not keep it from safety."""
+    if seen.plc is not None and seen.plc.local_key:
+        return "the local key is set"
+    return "the emergency stop is set" if seen.plc is not None and seen.plc.emergency_stop else None
 
 
 def refuse_open(seen: Seen, settings: Settings) -> str | None:
-    """Say why the dome may not open now."""
+    """Say why the dome may not open now; `seen.plc` has just been read."""
     refusal = _refuse_verdict(seen)
     if refusal is not None:
         return refusal
-    if seen.permit is None or not seen.permit.open_dome or seen.permit_age_s > seen.permit_max_age_s:
-        return "majordome has given no fresh permit to open"
-    plc = seen.plc
+    if seen.permit is None or not seen.permit.open_dome:
+        return "majordome has given no permit to open"
+    if seen.permit_age_s > seen.permit_max_age_s:
+        return f"majordome's permit is {seen.permit_age_s:.1f} s old; at most {seen.permit_max_age_s:g} s are allowed"
+    return _refuse_dome_hardware(seen.plc) or _refuse_open_hour(seen, settings)
+
+
+def _refuse_dome_hardware(plc: PlcState | None) -> str | None:
     if plc is None or plc.link != "up":
         return "the PLC does not answer"
     if plc.latched:
@@ -81,12 +96,22 @@ def refuse_open(seen: Seen, settings: Settings) -> str | None:
         return "it rains, or the rain contact is unknown"
     if plc.dome == "unknown":
         return "the dome's limit switches make no sense"
+    return "the dome is closing" if plc.dome == "closing" else None
+
+
+def _refuse_open_hour(seen: Seen, settings: Settings) -> str | None:
     monitor = seen.monitor
-    if monitor is None or monitor.opens is None or seen.now < monitor.opens:
-        return f"the Sun is above {settings.night.open_sun_altitude_deg}°"
-    if monitor.ends is not None and seen.now >= monitor.ends:
-        return "the night is over"
-    return None
+    if monitor is None or monitor.opens is None or monitor.ends is None:
+        return "the night's times are unknown, or there is no dark time"
+    if seen.now < monitor.opens:
+        limit_deg = settings.night.open_sun_altitude_deg
+        return f"the Sun is above {limit_deg:g}°; opening from {monitor.opens:%H:%M:%S} on"
+    return "the night is over" if seen.now >= monitor.ends else None
+
+
+def _refuse_light(seen: Seen, sequence_id: int) -> str | None:
+    """What slews and exposures of the sky have in common."""
+    return _refuse_verdict(seen) or _refuse_permit(seen, sequence_id) or _refuse_dome(seen)
 
 
 def _refuse_verdict(seen: Seen) -> str | None:
@@ -111,21 +136,20 @@ def _refuse_permit(seen: Seen, sequence_id: int) -> str | None:
 def _refuse_dome(seen: Seen) -> str | None:
     if seen.plc is None or seen.plc.link != "up":
         return "the PLC does not answer, so the dome is unknown"
-    if seen.plc.dome != "open":
-        return f"the dome is {seen.plc.dome}"
-    return None
+    if seen.plc_age_s > seen.verdict_max_age_s:
+        return f"the PLC's last word is {seen.plc_age_s:.1f} s old, so the dome is unknown"
+    return f"the dome is {seen.plc.dome}" if seen.plc.dome != "open" else None
 
 
-def _refuse_hour(seen: Seen, settings: Settings) -> str | None:
+def _refuse_hour(seen: Seen, early_s: float) -> str | None:
     monitor = seen.monitor
     if monitor is None or monitor.begins is None or monitor.ends is None:
-        return "the night's times are unknown"
-    early_s = (monitor.begins - seen.now).total_seconds() - settings.night.pointing_before_s
-    if early_s > 0:
-        return f"pointing may begin {settings.night.pointing_before_s:g} s before the night, which is in {early_s:.0f} s"
-    if seen.now > monitor.ends:
-        return "the night is over"
-    return None
+        return "the night's times are unknown, or there is no dark time"
+    left_s = (monitor.begins - seen.now).total_seconds() - early_s
+    if left_s > 0:
+        before = f" and pointing {early_s:g} s before" if early_s else ""
+        return f"the night begins at {monitor.begins:%H:%M:%S}{before}; that is in {left_s:.0f} s"
+    return f"the night ended at {monitor.ends:%H:%M:%S}" if seen.now >= monitor.ends else None
 
 
 def _refuse_place(seen: Seen, settings: Settings, site: Site, ra_deg: float, dec_deg: float) -> str | None:
@@ -139,8 +163,3 @@ def _refuse_place(seen: Seen, settings: Settings, site: Site, ra_deg: float, dec
     if moon_deg < settings.safety.moon_distance_min_deg:
         return f"the target is {moon_deg:.1f}° from the Moon; the limit is {settings.safety.moon_distance_min_deg:g}°"
     return None
-
-
-def with_plc(seen: Seen, plc: PlcState) -> Seen:
-    """Return the same view with the PLC as it has just been read."""
-    return replace(seen, plc=plc)

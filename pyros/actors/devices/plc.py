@@ -2,22 +2,25 @@
 
 Takes `Poll` (each second, always), `Beat`, `OpenDome`, `CloseDome`, `ResetLatch`; emits `PlcState` at every poll and
 `DomeMoved`. Its reflex: rain contact, or no fresh verdict while the dome is not closed, and it closes at once. Closing
-is a desired state, asked for at every poll until the closed switch makes; opening is asked once and never repeated. The
-heartbeat is written only after a fresh `Beat`, that is after a verdict that went through majordome. When it dies the
-PLC's own dead-man has the last word.
+is a desired state, asked for at every poll until the closed switch makes, and from then on whenever the switch opens
+again; opening is asked once and never repeated. The heartbeat is written only after a fresh `Beat`, that is after a
+verdict that went through majordome, and is withheld from a dome that does not obey. When it dies the PLC's own dead-man
+has the last word.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
 from pyros.actors.devices import guard
 from pyros.actors.devices.base import DeviceActor
+from pyros.actors.devices.guard import safety_s
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Context
 from pyros.hardware.errors import DeviceError
-from pyros.hardware.interfaces import PlcReading
+from pyros.hardware.interfaces import Plc, PlcReading
 from pyros.hardware.urls import open_plc
 from pyros.messages.base import Done, Failed, Refused
 from pyros.messages.devices import (
@@ -33,6 +36,13 @@ from pyros.messages.devices import (
 from pyros.messages.night import SafetyVerdict
 
 BEAT_EVERY_S = 5.0
+"""At most; a quarter of the dead-man's time where that is shorter."""
+DEADMAN_LONGEST_S = 120
+POLLS_WITHOUT_LIFE = 3
+"""A PLC whose life counter stands still for this many polls answers, but does not work."""
+OBEYS_WITHIN_S = 10.0
+"""A dome that neither closes nor is closed so long after the command is left to the dead-man."""
+CLOSES_WITHIN_S = 120.0
 
 
 class PlcActor(DeviceActor):
@@ -41,20 +51,29 @@ class PlcActor(DeviceActor):
     def __init__(self, context: Context, environment: Environment) -> None:
         super().__init__(context, environment)
         self._plc = open_plc(
-            environment.settings.devices.plc.url, self.clock, self.lease, device=self.name,
+            environment.settings.devices.plc.url,
+            self.clock,
+            self.lease,
+            device=self.name,
             journal=environment.device_journal,
         )
+        self._max_age_s = safety_s(self.clock, self.settings.safety.verdict_max_age_s)
+        self._started_s = self.clock.monotonic_s()
         self._reading: PlcReading | None = None
         self._dome: DomePosition = "unknown"
         self._desired: Literal["closed", "open", "as is"] = "as is"
         self._cause = "start"
+        self._wanted_closed_s = 0.0
+        """Since when it shall be closed and is not."""
+        self._obeyed_s = 0.0
+        """When it was last seen closing or closed, or was first told to."""
         self._beat: Beat | None = None
         self._written_count = -1
         self._written_at_s = float("-inf")
         self._heartbeat = 0
 
     @property
-    def device(self) -> object:
+    def device(self) -> Plc:
         """The PLC's driver."""
         return self._plc
 
@@ -64,54 +83,92 @@ class PlcActor(DeviceActor):
 
     def connected(self) -> None:
         """Set the dead-man's time."""
-        self._plc.set_deadman(self.settings.safety.deadman_s)
+        self._plc.set_deadman(min(DEADMAN_LONGEST_S, round(safety_s(self.clock, self.settings.safety.deadman_s))))
 
     # -- the poll ----------------------------------------------------------------------------------------------------
 
     def on_poll(self, _: Poll) -> None:
         """Read, react, feed the heartbeat if the loop has decided, and tell everyone."""
-        self.after(self.clock.at_least_real(self.settings.devices.plc.poll_s, 0.2), Poll())
+        self.poll_in(self.clock.at_least_real(self.settings.devices.plc.poll_s, 0.2))
         if self.attempt(self.poll):
             self._note_dome()
             self._reflex()
-            self.attempt(self._keep_closing)
-            self.attempt(self._feed_deadman)
+            self._act()
         self.publish(self.state())
 
     def _note_dome(self) -> None:
         before, self._dome = self._dome, dome_position(self._reading)
-        if before != self._dome:
-            self.publish(DomeMoved(before=before, after=self._dome, cause=self._cause))
+        if before == self._dome:
+            return
+        cause = "as found"
+        if self._dome in {"closing", "closed"} and before != "unknown":
+            self._want_closed(f"the PLC closes by itself: {self._hardware_words() or 'no reason given'}")
+            cause = self._cause
+        elif before != "unknown":
+            ordered = self._desired == "open" and self._dome in {"opening", "open"}
+            cause = self._cause if ordered else self._hardware_words() or "not ordered from here"
+        self.publish(DomeMoved(before=before, after=self._dome, cause=cause))
+
+    def _hardware_words(self) -> str:
+        reading = self._reading
+        if reading is None:
+            return ""
+        words = [*(reading.latch_reasons or ())]
+        words += ["emergency stop"] if reading.emergency_stop else []
+        words += ["local key"] if reading.local_key else []
+        return ", ".join(dict.fromkeys(words))
 
     def _reflex(self) -> None:
         if self._dome == "closed" or self._desired == "closed":
             return
         reading, verdict = self._reading, self.latest(SafetyVerdict)
-        age_s = verdict[1] if verdict else self.clock.monotonic_s()
+        age_s = verdict[1] if verdict else self.clock.monotonic_s() - self._started_s
         if reading is not None and (reading.rain_contact is not False or reading.rain is not False):
             self._want_closed("rain contact" if reading.rain_contact or reading.rain else "rain contact unknown")
-        elif age_s > self.clock.at_least_real(self.settings.safety.verdict_max_age_s, 5.0):
+        elif age_s > self._max_age_s:
             self._want_closed(f"no safety verdict for {age_s:.1f} s")
 
     def _want_closed(self, cause: str) -> None:
-        self._desired, self._cause = "closed", cause
+        """Close from now on; the first cause is the one that is told until the dome has closed."""
+        if self._desired != "closed" or self._position() == "closed":
+            self._desired, self._cause = "closed", cause
+            self._wanted_closed_s = self._obeyed_s = self.clock.monotonic_s()
 
-    def _keep_closing(self) -> None:
-        if self._desired == "closed" and self._dome not in {"closed", "closing"}:
-            self._plc.close_dome()
+    def _act(self) -> None:
+        """Close if need be, and feed the dead-man; the first error ends it, so that a poll stays short."""
+        now_s = self.clock.monotonic_s()
+        if self._dome == "closed":
+            self._wanted_closed_s = now_s
+        if self._dome in {"closed", "closing"} or self._hands_off():
+            self._obeyed_s = now_s
+        try:
+            if self._desired == "closed" and self._dome not in {"closed", "closing"} and not self._hands_off():
+                self._plc.close_dome()
+            if self._may_feed(now_s):
+                self._feed(now_s)
+        except DeviceError as error:
+            self.note(error)
 
-    def _feed_deadman(self) -> None:
-        beat, now_s = self._beat, self.clock.monotonic_s()
-        if beat is None or beat.count == self._written_count or now_s - self._written_at_s < BEAT_EVERY_S:
-            return
-        freshest = self.clock.now() - timedelta(
-            seconds=self.clock.at_least_real(self.settings.safety.verdict_max_age_s, 5.0)
-        )
-        if beat.verdict_at < freshest:
-            return
+    def _hands_off(self) -> bool:
+        """Somebody has the dome in his hands, or its power is off: nothing is sent."""
+        reading = self._reading
+        return reading is not None and (reading.local_key is True or reading.emergency_stop is True)
+
+    def _may_feed(self, now_s: float) -> bool:
+        beat, safety = self._beat, self.settings.safety
+        if beat is None or beat.count == self._written_count:
+            return False
+        if now_s - self._written_at_s < min(BEAT_EVERY_S, safety.deadman_s / 4):
+            return False
+        if self._desired == "closed" and now_s - self._obeyed_s > safety_s(self.clock, OBEYS_WITHIN_S):
+            return False
+        return self.clock.now() - beat.verdict_at <= timedelta(seconds=self._max_age_s)
+
+    def _feed(self, now_s: float) -> None:
+        assert self._beat is not None  # noqa: S101 - _may_feed has looked
         self._heartbeat = (self._heartbeat + 1) % 65_536
         self._plc.heartbeat(self._heartbeat)
-        self._written_count, self._written_at_s = beat.count, now_s
+        self._written_count, self._written_at_s = self._beat.count, now_s
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
@@ -121,19 +178,17 @@ class PlcActor(DeviceActor):
 
     def on_open_dome(self, message: OpenDome) -> Done | Refused | Failed:
         """Check everything once more against the hardware as it is now, then pulse "open" once."""
-        try:
-            self.poll()
-        except DeviceError as error:
-            self.link, self.problem = "down", str(error)
-            return Failed(reason=f"opening refused: {error}")
+        if not self.attempt(self.poll):
+            return Failed(reason=f"opening refused: {self.problem}")
         self._note_dome()
-        seen = self.seen()
-        refusal = guard.refuse_open(guard.with_plc(seen, self.state()), self.settings)
+        refusal = guard.refuse_open(replace(self.seen(), plc=self.state(), plc_age_s=0.0), self.settings)
         if refusal is not None:
             return Refused(reason=f"opening refused: {refusal}")
         try:
             self._plc.open_dome()
-        except DeviceError as error:
+        except DeviceError as error:  # it may have been taken all the same: only closing is certain
+            self.note(error)
+            self._want_closed(f"opening has failed: {error}")
             return Failed(reason=str(error))
         self._desired, self._cause = "open", message.cause
         return Done()
@@ -141,24 +196,56 @@ class PlcActor(DeviceActor):
     def on_close_dome(self, message: CloseDome) -> Done | Failed:
         """Close now, and go on asking at every poll."""
         self._want_closed(message.cause)
-        if self._dome not in {"closed", "closing"} and not self.attempt(self._plc.close_dome):
-            return Failed(reason=f"{self.problem}; asked again at every poll")
+        if self._position() in {"closed", "closing"} or self._hands_off():
+            return Done()
+        try:
+            self._plc.close_dome()
+        except DeviceError as error:
+            self.note(error)
+            return Failed(reason=f"{error}; asked again at every poll")
         return Done()
 
     def on_reset_latch(self, message: ResetLatch) -> Done | Failed:
-        """Clear the latch, on a named operator's word."""
+        """Clear the latch, on a named operator's word or by the rule of `deadman_reset`."""
         del message
-        return Done() if self.attempt(self._plc.reset_latch) else Failed(reason=self.problem)
+        try:
+            self._plc.reset_latch()
+        except DeviceError as error:
+            self.note(error)
+            return Failed(reason=str(error))
+        return Done()
 
     # -- state -------------------------------------------------------------------------------------------------------
 
+    def _stands_still(self) -> bool:
+        longest_s = safety_s(self.clock, POLLS_WITHOUT_LIFE * self.settings.devices.plc.poll_s)
+        return self._reading is not None and self._reading.life_age_s > longest_s
+
+    def _position(self) -> DomePosition:
+        """Where the dome is, as far as that is known now."""
+        return self._dome if self.link == "up" and not self._stands_still() else "unknown"
+
+    def _problems(self) -> str:
+        reading = self._reading
+        words = [self.problem, *(reading.problems if reading is not None else ())]
+        late_s = self.clock.monotonic_s() - self._wanted_closed_s
+        if self._desired == "closed" and self._dome != "closed" and self._hands_off():
+            words.append(f"the dome is {self._dome} and cannot be closed from here: {self._hardware_words()}")
+        elif self._desired == "closed" and self._dome != "closed" and late_s > CLOSES_WITHIN_S:
+            words.append(f"told to close {late_s:.0f} s ago, the dome is {self._dome}")
+        return "; ".join(word for word in words if word)
+
     def state(self) -> PlcState:
-        """Return what the PLC said last."""
+        """Return what the PLC said last; while it says nothing, only when it did."""
         reading = self._reading
         if reading is None or self.link == "down":
-            return PlcState(link="down", desired=self._desired, problem=self.problem)
+            read_at = reading.read_at if reading is not None else None
+            return PlcState(link="down", desired=self._desired, problem=self.problem, read_at=read_at)
+        if self._stands_still():
+            problem = f"the PLC's life counter has stood at {reading.life_counter} for {reading.life_age_s:.0f} s"
+            return PlcState(link="down", desired=self._desired, problem=problem, read_at=reading.read_at)
         return PlcState(
-            link=self.link,
+            link="up",
             dome=dome_position(reading),
             dome_open_fraction=reading.dome_position,
             rain=either(reading.rain, reading.rain_contact),
@@ -175,9 +262,9 @@ class PlcActor(DeviceActor):
             ups_percent=reading.ups_percent,
             local_key=reading.local_key,
             emergency_stop=reading.emergency_stop,
-            latched=list(reading.latch_reasons or ()) or (["unknown"] if reading.latch_set is not False else []),
+            latched=latched_reasons(reading),
             desired=self._desired,
-            problem="; ".join(reading.problems),
+            problem=self._problems(),
             read_at=reading.read_at,
         )
 
@@ -189,16 +276,19 @@ def either(one: bool | None, other: bool | None) -> bool | None:
     return None if one is None or other is None else False
 
 
+def latched_reasons(reading: PlcReading) -> list[str]:
+    """Return why the PLC is latched; a latch without a reason, or an unknown one, has the reason "unknown"."""
+    return list(reading.latch_reasons or ()) or (["unknown"] if reading.latch_set is not False else [])
+
+
 def dome_position(reading: PlcReading | None) -> DomePosition:
     """Tell where the dome is from its limit switches and motors alone; contradictions are "unknown"."""
     if reading is None or reading.closed_switch is None or reading.open_switch is None:
         return "unknown"
-    if reading.closed_switch and reading.open_switch:
+    if (reading.closed_switch and reading.open_switch) or reading.opening is None or reading.closing is None:
         return "unknown"
-    if reading.opening:
-        return "opening"
-    if reading.closing:
-        return "closing"
+    if reading.opening or reading.closing:
+        return "unknown" if reading.opening and reading.closing else "opening" if reading.opening else "closing"
     if reading.closed_switch:
         return "closed"
     return "open" if reading.open_switch else "between"

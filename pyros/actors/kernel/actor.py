@@ -85,6 +85,10 @@ class Actor(pykka.ThreadingActor):
         if self.lease.valid:
             self.__core.system.tell(self.name, message, sender=self.name)
 
+    def continue_with(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called in this actor's own thread; from any thread, for results of work done outside."""
+        self.__core.mail_myself(callback, GetState())
+
     def publish(self, message: Event | State) -> None:
         """Give an event or a state to whoever subscribed; states are retained."""
         self.__core.publish(message)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -64,8 +64,8 @@ class _View:
     reasons: tuple[str, ...] = ()
     down: bool = False
 
-    def take(self, said: Said) -> bool:
-        """Take a message; tell whether it was one that matters here."""
+    def take(self, said: Said) -> None:
+        """Take a message that matters here."""
         match said.message:
             case ModeChanged(after=mode, cause=cause):
                 self.mode, self.ordered = mode, _by_order(mode, cause, "")
@@ -77,8 +77,7 @@ class _View:
                 self.level, self.reasons = level, tuple(reasons)
                 self.down = any(device.blocking and device.link == "down" for device in devices)
             case _:
-                return False
-        return True
+                pass
 
     @property
     def ready(self) -> bool:
@@ -155,11 +154,14 @@ def conditions(said: Sequence[Said], until: datetime) -> Conditions:
     walk.since_us = min(end_us, micros(said[0].at)) if said else end_us
     walk.arrive(view, walk.since_us)
     for one in said:
+        if not isinstance(one.message, ModeChanged | MajordomeState | SafetyVerdict | MonitorState):
+            continue
         at_us = micros(one.at)
         if at_us >= end_us:
             break
-        before = _View(view.mode, view.ordered, view.level, view.reasons, view.down)
-        if view.take(one) and view != before:
+        before = replace(view)
+        view.take(one)
+        if view != before:
             walk.span(before, at_us)
             walk.arrive(view, at_us)
     walk.span(view, end_us)

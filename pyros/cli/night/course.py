@@ -47,8 +47,14 @@ class Run:
     exposed_s: float = 0.0
     pointed: int | None = None
     """When the telescope had settled."""
+    first_shutter: int | None = None
     progress: int = 0
     """The last sign that it went on."""
+
+    @property
+    def slewed(self) -> int:
+        """When its slewing was over: settled, or exposing without it, or never."""
+        return self.pointed or self.first_shutter or self.end
 
 
 @dataclass(frozen=True)
@@ -103,15 +109,15 @@ def shares_of(record: NightRecord, course: Course, openings: Openings) -> dict[s
 
 
 def _claims(record: NightRecord, course: Course, accepted: list[Span]) -> dict[str, list[Span]]:
-    found, runs = course.conditions, course.runs
+    found, runs, shut_frames = course.conditions, course.runs, merged(course.calibrations)
     claims: dict[str, list[Span]] = {
         "exposing": _spans(record.exposures),
         "paused": [],
         "weather": [],
         "fault": accepted + planned_slots(course.plannings, runs),
         "alert_wait": course.alert_wait,
-        "slewing": _spans(record.slews) + [(run.begin, run.pointed or run.end) for run in runs],
-        "readout": _spans(record.readouts) + [(run.begin, run.end) for run in runs],
+        "slewing": _spans(record.slews) + without(merged((run.begin, run.slewed) for run in runs), shut_frames),
+        "readout": _spans(record.readouts) + without(merged((run.begin, run.end) for run in runs), shut_frames),
         "calibration": course.calibrations,
         "startup": _startup(record, course),
     }
@@ -148,7 +154,7 @@ def _faults(record: NightRecord, course: Course, claims: dict[str, list[Span]]) 
     return [
         *(span for span, cause in found.closed if cause == "fault"),
         *without(without(merged([*found.shut, *_unheard(record, course), *unplanned, *broken]), running), taken),
-        *_stalls(record, course.runs),
+        *_stalls(record, course.runs, course.calibrations),
     ]
 
 
@@ -179,6 +185,7 @@ def runs_of(said: Sequence[Said], until: datetime) -> list[Run]:
             case Pointed() as pointed if running is not None and pointed.sequence_id == running.sequence_id:
                 running.pointed = running.progress = micros(pointed.settled_at)
             case ShutterOpened() as opened if running is not None and opened.sequence_id == running.sequence_id:
+                running.first_shutter = running.first_shutter or micros(opened.start)
                 running.progress = micros(opened.start) + int(opened.exposure_s * SECOND)
             case ImageTaken() as image if running is not None and image.sequence_id == running.sequence_id:
                 running.progress = at
@@ -259,11 +266,11 @@ def _away(said: Sequence[Said]) -> list[Span]:
     return away
 
 
-def _stalls(record: NightRecord, runs: Sequence[Run]) -> list[Span]:
+def _stalls(record: NightRecord, runs: Sequence[Run], calibrations: Sequence[Span]) -> list[Span]:
     """Return the time within sequences in which nothing went on: the end of an interrupted one, and long gaps."""
     tails = [(run.progress, run.end) for run in runs if run.outcome == "INTERRUPTED"]
-    busy = merged([*_spans(record.exposures), *_spans(record.slews), *_spans(record.readouts)])
-    gaps = without(merged((run.pointed or run.begin, run.end) for run in runs), busy)
+    busy = merged([*_spans(record.exposures), *_spans(record.slews), *_spans(record.readouts), *calibrations])
+    gaps = without(merged((run.slewed, run.end) for run in runs), busy)
     return without(merged(tails), busy) + [gap for gap in gaps if gap[1] - gap[0] > STALL_S * SECOND]
 
 

@@ -114,13 +114,4 @@ def _waits(course: Course, planned: Planned, tree: SequenceTree, at: int) -> boo
         return False
     codes = [rejected.code for rejected in planned.made.rejected if rejected.sequence_id == tree.id]
     done = any(run.sequence_id == tree.id and run.outcome == "EXECUTED" and run.end <= at for run in course.runs)
-    return not done and not NOT_THE_SKYS & set(codes) and _known_as_observable(course, planned, tree, codes)
-
-
-def _known_as_observable(course: Course, planned: Planned, tree: SequenceTree, codes: list[str]) -> bool:
-    """Rejected by this planning, made after it, or given back to the observable ones since: by an abort."""
-    if codes or micros(tree.created_at) >= planned.begin:
-        return True
-    return any(
-        run.sequence_id == tree.id and run.end >= planned.begin and run.outcome != "EXECUTED" for run in course.runs
-    )
+    return not done and not NOT_THE_SKYS & set(codes)

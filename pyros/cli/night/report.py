@@ -7,6 +7,7 @@ the actors. Two reports of the same night differ in `wall_s` and `cpu_s` only.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
@@ -30,6 +31,7 @@ from pyros.store.lives import statuses
 from pyros.store.repositories import SequenceTree, observable_sequences, schedule_entries
 
 PAGE_ROWS = 1000
+BROKEN = frozenset({"ABORTED", "INTERRUPTED"})
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def write_report(record: NightRecord, folder: Path) -> dict[str, Any]:
 
 
 def as_json(report: dict[str, Any]) -> str:
-    """Return the report's text; a number that is none is an error here, not in the reader's parser."""
+    """Return the report's text."""
     return json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
@@ -107,7 +109,7 @@ def find(record: NightRecord) -> Findings:
     report["plannings"] = [_planning(row) for row in plannings]
     report |= {"wall_s": round(record.wall_s, 3), "cpu_s": round(record.cpu_s, 3)}
     previews = {row["file"]: row["preview"] for row in images if row["preview"]}
-    return Findings(report, shares, course, night, site, trees, previews)
+    return Findings(_finite(report), shares, course, night, site, trees, previews)
 
 
 def site_of(record: NightRecord) -> Site:
@@ -118,6 +120,15 @@ def site_of(record: NightRecord) -> Site:
 def iso(when: datetime | None) -> str | None:
     """ISO-8601 text ending in Z."""
     return None if when is None else as_instant(when).isoformat().replace("+00:00", "Z")
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with every number that JSON does not know as None."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _span(row: dict[str, Any]) -> Span:
@@ -205,30 +216,32 @@ def _sequences(
 ) -> dict[str, list[dict[str, Any]]]:
     last = {entry["sequence_id"]: entry for planning in plannings for entry in planning["entries"]}
     ran = {tree.id: [run for run in runs if run.sequence_id == tree.id] for tree in trees}
-    done = [tree for tree in trees if any(run.outcome == "EXECUTED" for run in ran[tree.id])]
-    broken = [tree for tree in trees if ran[tree.id] and tree not in done]
-    never = [tree for tree in trees if not ran[tree.id] and (tree.id in last or tree.alert_id in alerts)]
-    begun: Callable[[dict[str, Any]], Any] = lambda row: (row["start"], row["id"])  # noqa: E731 - a sort key used twice
+    tonight = [tree for tree in trees if ran[tree.id] or tree.id in last or tree.alert_id in alerts]
+    done = [tree for tree in tonight if tree.status == "EXECUTED" or any(r.outcome == "EXECUTED" for r in ran[tree.id])]
+    begun_only = [tree for tree in tonight if tree not in done and (ran[tree.id] or tree.status in BROKEN)]
+    never = [tree for tree in tonight if tree not in done and tree not in begun_only]
+    begun: Callable[[dict[str, Any]], Any] = lambda row: (row["start"] or "", row["id"])  # noqa: E731 - a sort key used twice
     return {
         "executed": sorted((_ran(tree, ran[tree.id]) for tree in done), key=begun),
-        "aborted": sorted((_ran(tree, ran[tree.id]) for tree in broken), key=begun),
+        "aborted": sorted((_ran(tree, ran[tree.id]) for tree in begun_only), key=begun),
         "rejected": [_rejected(tree, last.get(tree.id)) for tree in never],
     }
 
 
 def _ran(tree: SequenceTree, runs: Sequence[Run]) -> dict[str, Any]:
-    final = next((run for run in runs if run.outcome == "EXECUTED"), runs[-1])
+    """Return what became of a sequence that was begun; the store's word where nobody told of it."""
+    final = next((run for run in runs if run.outcome == "EXECUTED"), runs[-1] if runs else None)
     return {
         "id": tree.id,
         "name": tree.target_name,
         "kind": tree.kind,
         "priority": tree.priority,
-        "start": iso(instant(final.begin)),
-        "end": iso(instant(final.end)),
-        "outcome": final.outcome,
-        "cause": final.cause,
-        "exposed_s": sum(run.exposed_s for run in runs),
-        "attempts": len(runs),
+        "start": iso(instant(final.begin) if final else tree.started_at),
+        "end": iso(instant(final.end) if final else tree.ended_at),
+        "outcome": final.outcome if final else tree.status,
+        "cause": final.cause if final else tree.reason,
+        "exposed_s": sum(run.exposed_s for run in runs) if runs else tree.exposed_s,
+        "attempts": max(len(runs), 1),
         "alert": tree.alert_id,
     }
 

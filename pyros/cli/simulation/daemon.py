@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from pyros.actors.kernel import ChildSpec, Supervisor, System, start_supervisor
 from pyros.actors.make_safe import make_safe
 from pyros.clock import Clock
 from pyros.config import Settings, parse
+from pyros.messages.base import Event, State
 
+Tap = Callable[[str, Event | State], None]
 CAMERA = {"pixels": 512, "field_arcmin": 26.0, "gain_e_per_adu": 1.5, "read_noise_e": 8.0, "cooler_c": -20.0}
 FILTERS = ["g", "r", "i", "z", "clear"]
 
@@ -63,7 +65,8 @@ def start_pool(workers: int) -> Executor:
 
 
 def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the daemon's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
 
 
@@ -83,14 +86,38 @@ def _warm_up() -> None:
     configure_iers()
 
 
-def start_daemon(environment: Environment, clock: Clock, specs: list[ChildSpec]) -> tuple[System, Supervisor]:
-    """Start the supervisor, which starts everything in order."""
+def end_pool(pool: Executor) -> None:
+    """End the processes of `start_pool`, also one that is at work, and wait for them."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():
+        process.terminate()
+    pool.shutdown(wait=True)
+
+
+def start_daemon(
+    environment: Environment, clock: Clock, specs: list[ChildSpec], taps: Iterable[Tap] = (), **rules: Any
+) -> tuple[System, Supervisor]:
+    """Start the supervisor, which starts everything in order.
+
+    Parameters
+    ----------
+    taps
+        Hear everything that is published, from the first word on.
+    rules
+        Of the `Supervisor`: `closes_within_s`, `notify`.
+    """
     system = System(clock, environment.boot)
+    for tap in taps:
+        system.events.tap(tap)
     plc_url = environment.settings.devices.plc.url
     supervisor = start_supervisor(
         system,
         lambda context: Supervisor(
-            context, specs, seed=environment.settings.seed, make_safe=lambda cause: make_safe(plc_url, clock, cause)
+            context,
+            specs,
+            seed=environment.settings.seed,
+            make_safe=lambda cause: make_safe(plc_url, clock, cause),
+            **rules,
         ),
     )
     return system, supervisor
