@@ -94,15 +94,15 @@ class Clock(ABC):
 
     @abstractmethod
     def monotonic_s(self) -> float:
-        """Seconds that never jump, for ages and budgets."""
+        """Seconds that never jump."""
 
     @abstractmethod
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` once, `delay_s` clock seconds from now, in the clock's thread; it must return at once."""
 
-    @abstractmethod
     def turn(self) -> Turn:
         """Return a new sleeper for one thread."""
+        return Turn()
 
     def now(self) -> datetime:
         """Aware UTC datetime."""
@@ -178,10 +178,6 @@ class WallClock(Clock):
                 self._changed.notify()
         return timer
 
-    def turn(self) -> Turn:
-        """See `Clock.turn`."""
-        return Turn()
-
     def _run_timers(self) -> None:
         while True:
             with self._changed:
@@ -211,9 +207,6 @@ class _VirtualTurn(Turn):
                 self._queued = True
                 self._clock.make_ready(self)
 
-    def begin(self) -> None:
-        self._gate.acquire()
-
     def rest(self) -> None:
         with self._clock.lock:
             self._clock.give_up_turn()
@@ -236,9 +229,8 @@ class VirtualClock(Clock):
     """Discrete-event time. `run()` is the only thing that lets time pass; everything in between happens at an instant.
 
     Threads that take part hold the turn one at a time: a new thread waits for its first one with `begin()`. A thread
-    that never took a turn (a test, the command line) may put messages only while `run()` is not running, or through
-    `arrive` and `collect`, and may not `sleep` here. After `stall_s` real seconds without progress the clock reports
-    every thread's stack, gives up, and stays given up.
+    without one (a test) puts messages only while `run()` is not running, or through `arrive` and `collect`, and never
+    sleeps here. `stall_s` real seconds without progress, and it shows every thread's stack and gives up for good.
     """
 
     speed = float("inf")
@@ -335,10 +327,7 @@ class VirtualClock(Clock):
     def run(self, until: datetime | None = None, *, done: Callable[[], bool] = lambda: False) -> None:
         """Let time pass until `until`, until `done()` holds with everyone idle, or until nothing is left to happen.
 
-        Raises
-        ------
-        ClockStalledError
-            If a thread keeps its turn, or an expected arrival stays away, for `stall_s` real seconds.
+        Raises `ClockStalledError` if a thread keeps its turn, or an arrival stays away, for `stall_s` real seconds.
         """
         if self._running:
             raise RuntimeError("the virtual clock is running already")
@@ -346,22 +335,23 @@ class VirtualClock(Clock):
             raise ClockStalledError(self._stalled)
         self._running = True
         try:
-            limit_us = None if until is None else _to_micros(until)
-            while True:
-                self._let_actors_run()
-                if self._take_arrival():
-                    continue
-                if done():
-                    return
-                timer = self._next_timer(limit_us)
-                if timer is None:
-                    if limit_us is not None:
-                        self._now_us = max(self._now_us, limit_us)
-                    return
-                if timer.callback is not None:
-                    timer.callback()
+            self._run(0 if until is None else _to_micros(until), done)
         finally:
             self._running = False
+
+    def _run(self, limit_us: int, done: Callable[[], bool]) -> None:
+        while True:
+            self._let_actors_run()
+            if self._take_arrival():
+                continue
+            if done():
+                return
+            timer = self._next_timer(limit_us)
+            if timer is None:
+                self._now_us = max(self._now_us, limit_us)
+                return
+            if timer.callback is not None:
+                timer.callback()
 
     def _let_actors_run(self) -> None:
         with self.lock:
@@ -372,10 +362,9 @@ class VirtualClock(Clock):
             self._give_up("a thread has kept its turn")
 
     def _take_arrival(self) -> bool:
-        with self.lock:
-            if not self._expected:
-                return False
-            channel = self._expected.popleft()
+        if not self._expected:
+            return False
+        channel = self._expected.popleft()  # only the running clock takes from it, and a deque is thread-safe
         with self._arrival:
             if not self._arrival.wait_for(lambda: bool(self._arrived.get(channel)), self.stall_s):
                 self._give_up(f"nothing has arrived from {channel}")
@@ -388,11 +377,11 @@ class VirtualClock(Clock):
         faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
         raise ClockStalledError(self._stalled)
 
-    def _next_timer(self, limit_us: int | None) -> Timer | None:
+    def _next_timer(self, limit_us: int) -> Timer | None:
         with self.lock:
             while self._heap and self._heap[0][2].callback is None:
                 heapq.heappop(self._heap)
-            if not self._heap or (limit_us is not None and self._heap[0][0] > limit_us):
+            if not self._heap or 0 < limit_us < self._heap[0][0]:
                 return None
             due_us, _, timer = heapq.heappop(self._heap)
             self._now_us = max(self._now_us, due_us)

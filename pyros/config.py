@@ -10,15 +10,15 @@ import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=360)]
 Altitude = Annotated[float, Field(ge=-90, le=90)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Url = Annotated[str, Field(pattern=r"^[a-z0-9+]+://.+")]
 DeviceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,19}$")]
 
 
@@ -26,8 +26,37 @@ class ConfigError(ValueError):
     """The configuration cannot be used; every line of the text names one fault."""
 
 
+def _url_of(kind: str, *forms: str) -> AfterValidator:
+    """Return the check that a URL is of one of the forms, each as an example; details are the driver's to check."""
+    schemes = tuple(form.partition("://")[0] for form in forms)
+
+    def check(url: str) -> str:
+        if url.partition("://")[0] not in schemes or not _is_place(url):
+            raise ValueError(f"that is no address of {kind}; it is written {' or '.join(forms)}")
+        return url
+
+    return AfterValidator(check)
+
+
+def _is_place(url: str) -> bool:
+    """Tell whether a URL names a serial line, or a host and a port (which Modbus need not)."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme.endswith("+serial"):
+            return not parts.netloc and len(parts.path) > 1
+        return bool(parts.hostname) and (bool(parts.port) or (parts.port is None and parts.scheme == "modbus"))
+    except ValueError:
+        return False
+
+
+MountUrl = Annotated[str, _url_of("a mount", "lx200+tcp://host:port", "lx200+serial:///dev/ttyUSB0?baud=9600")]
+PlcUrl = Annotated[str, _url_of("a PLC", "modbus://host:502?unit=1")]
+CameraUrl = Annotated[str, _url_of("a camera", "alpaca://host:port/camera/0")]
+WheelUrl = Annotated[str, _url_of("a filter wheel", "ifw+tcp://host:port", "ifw+serial:///dev/ttyUSB1?baud=19200")]
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Site(_Section):
@@ -90,14 +119,14 @@ class Store(_Section):
 class Telescope(_Section):
     """The mount."""
 
-    url: Url
+    url: MountUrl
     blocking: bool = True
 
 
 class Plc(_Section):
     """The dome's controller."""
 
-    url: Url
+    url: PlcUrl
     poll_s: Annotated[float, Field(ge=0.2, le=10)] = 1.0
     blocking: bool = True
 
@@ -105,7 +134,7 @@ class Plc(_Section):
 class Camera(_Section):
     """One camera."""
 
-    url: Url
+    url: CameraUrl
     blocking: bool = True
     filter_wheel: DeviceName | None = None
     pixels: Annotated[int, Field(ge=64, le=16384)] = 2048
@@ -119,7 +148,7 @@ class Camera(_Section):
 class FilterWheel(_Section):
     """One filter wheel; `filters` in the order of its positions, as PyROS names them."""
 
-    url: Url
+    url: WheelUrl
     filters: Annotated[list[str], Field(min_length=1, max_length=9)] = ["g", "r", "i", "z", "clear"]
     blocking: bool = False
 
@@ -127,7 +156,7 @@ class FilterWheel(_Section):
 class Weather(_Section):
     """One weather station. `plc://` takes the PLC's own sensors."""
 
-    url: Url = "plc://"
+    url: Literal["plc://"] = "plc://"
 
 
 class Devices(_Section):
@@ -197,6 +226,9 @@ class Analyzer(_Section):
     modelled_s: Annotated[float, Field(ge=0, le=60)] = 2.0
 
 
+_PATHS = (("alerts", "strategies"), ("gateway", "folder"), ("analyzer", "masters"), ("analyzer", "catalogue"))
+
+
 class Settings(_Section):
     """The whole of observatory.toml."""
 
@@ -223,13 +255,24 @@ def load(path: Path) -> Settings:
         If it cannot be read or used; the text has one line per fault.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    try:
-        return parse(tomllib.loads(text), str(path))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text: byte {error.start} cannot be read") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
+    return parse(_with_paths_from(tables, path.absolute().parent), str(path))
+
+
+def _with_paths_from(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the tables with relative paths counted from the configuration's own folder."""
+    placed = dict(tables)
+    for section, key in _PATHS:
+        table = placed.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            placed[section] = {**table, key: str(folder / table[key])}
+    return placed
 
 
 def parse(tables: dict[str, Any], origin: str) -> Settings:
@@ -247,8 +290,13 @@ def _line(origin: str, fault: Any) -> str:
         return f"{origin}: {'.'.join(place)} is not a key{_nearest(place)}"
     if fault["type"] == "missing":
         return f"{origin}: {'.'.join(place)} is missing"
-    value = f" is {fault['input']!r}:" if not isinstance(fault["input"], dict) else ":"
-    return f"{origin}: {'.'.join(place) or 'file'}{value} {fault['msg'].removeprefix('Value error, ')}"
+    value = "" if isinstance(fault["input"], dict | list) else f" is {_short(fault['input'])}"
+    return f"{origin}: {'.'.join(place) or 'file'}{value}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}…"
 
 
 def _nearest(place: list[str]) -> str:

@@ -4,6 +4,9 @@ Frames are a 4-byte big-endian length and XML. The broker sends events and an `i
 subscribers answer, and drops one that left the last `iamalive` unanswered. While the network is down it has hung up on
 all and refuses new links. Its reading threads only record.
 
+Who sends an event is an author (such as `pyros alert send`): the event goes to all subscribers, and the author gets an
+ack, or a nak when it has no name or nobody is there to take it.
+
 Before anything that a subscriber's reader will see it says so to the clock (`expect`), once for each subscriber and
 frame or hang-up; the subscribers' channel is this server's "host:port".
 """
@@ -31,6 +34,8 @@ REAL_PATIENCE_S = 2.0
 _ROLE = re.compile(rb'role\s*=\s*["\'](\w+)["\']')
 _ORIGIN = re.compile(rb"<Origin>\s*([^<]*?)\s*</Origin>")
 _RESULT = re.compile(rb"<Result>\s*([^<]*?)\s*</Result>")
+_EVENT = re.compile(rb"<(?:[\w.-]+:)?VOEvent\b[^>]*>")
+_IVORN = re.compile(rb'\bivorn\s*=\s*["\']([^"\'<]+)["\']')
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
@@ -204,6 +209,10 @@ class VtpBroker:
         subscriber.close()
 
     def _record(self, subscriber: _Subscriber, frame: bytes) -> None:
+        event = _EVENT.search(frame)
+        if event is not None:
+            self._take_from_author(subscriber, frame, _text(_IVORN, event[0]))
+            return
         found = _ROLE.search(frame)
         role = found[1].decode() if found else ""
         with self._recorded:
@@ -212,6 +221,15 @@ class VtpBroker:
             elif role in {"ack", "nak"}:
                 self.answers.append(Answer(self.clock.now(), _text(_ORIGIN, frame), role, _text(_RESULT, frame)))
             self._recorded.notify_all()
+
+    def _take_from_author(self, author: _Subscriber, event: bytes, ivorn: str) -> None:
+        with self._lock:
+            if author in self._subscribers:
+                self._subscribers.remove(author)
+        reason = "" if ivorn else "the event has no ivorn"
+        if ivorn and not self.send(event):
+            reason = "no subscriber is connected"
+        author.send(self._transport("nak" if reason else "ack", ivorn, reason))
 
     def _keep_alive(self) -> None:
         """Drop who left the last iamalive unanswered, send the next one to the others."""
@@ -229,12 +247,16 @@ class VtpBroker:
             self._timer = self.clock.call_later(IAMALIVE_S, self._keep_alive)
 
     def _iamalive(self) -> bytes:
+        return self._transport("iamalive", escape(self.ivorn))
+
+    def _transport(self, role: str, origin: str, result: str = "") -> bytes:
+        """Return a Transport message; `origin` is XML already, as it stood in the event."""
+        meta = f"<Meta><Result>{escape(result)}</Result></Meta>" if result else ""
         return (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
             '<trn:Transport xmlns:trn="http://www.telescope-networks.org/xml/Transport/v1.1" version="1.0" '
-            'role="iamalive">'
-            f"<Origin>{escape(self.ivorn)}</Origin>"
-            f"<TimeStamp>{self.clock.now():%Y-%m-%dT%H:%M:%SZ}</TimeStamp></trn:Transport>"
+            f'role="{role}"><Origin>{origin}</Origin>'
+            f"<TimeStamp>{self.clock.now():%Y-%m-%dT%H:%M:%SZ}</TimeStamp>{meta}</trn:Transport>"
         ).encode()
 
     def _hang_up(self, subscriber: _Subscriber) -> None:

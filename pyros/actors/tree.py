@@ -58,7 +58,9 @@ def device_names(settings: Settings) -> list[str]:
     ]
 
 
-def _spec(name: str, actor: Callable[..., Actor], environment: Environment, *more: object, **rules: object) -> ChildSpec:
+def _spec(
+    name: str, actor: Callable[..., Actor], environment: Environment, *more: object, **rules: object
+) -> ChildSpec:
     def make(context: Context) -> Actor:
         return actor(context, environment, *more)
 
@@ -75,7 +77,7 @@ def _devices(environment: Environment, only: tuple[str, ...]) -> Iterator[ChildS
     devices = environment.settings.devices
 
     def wanted(name: str) -> bool:
-        return not only or name in only or name.split(":")[0] in only
+        return not only or name in only or name.partition(":")[0] in only
 
     if wanted("plc"):
         yield _spec("plc", PlcActor, environment, critical=True)
@@ -91,9 +93,7 @@ def _devices(environment: Environment, only: tuple[str, ...]) -> Iterator[ChildS
             yield from _with_brake(f"filter_wheel:{name}", FilterWheel, environment, wheel)
 
 
-def _with_brake(
-    name: str, actor: Callable[..., Actor], environment: Environment, *more: object
-) -> Iterator[ChildSpec]:
+def _with_brake(name: str, actor: Callable[..., Actor], environment: Environment, *more: object) -> Iterator[ChildSpec]:
     line = BrakeLine()
     yield ChildSpec(f"{name}.brake", lambda context: BrakeActor(context, line))
     yield _spec(name, actor, environment, line, *more)

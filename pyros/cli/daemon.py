@@ -73,7 +73,9 @@ class Daemon:
             if ending.count > seen or self.clock.monotonic_s() > due_s:
                 return self._end_at_once("asked again" if ending.count > seen else "stopping took too long")
             ending.rest(LOOK_S / 5)
-        return self.supervisor.exit_status
+        status = self.supervisor.exit_status
+        self.log.say("daemon", Line("ended in order" if status == 0 else f"ended with status {status}"))
+        return status
 
     def _stops_within_s(self) -> float:
         closes_s = self.clock.at_least_real(self.order.closes_within_s, 5.0)
@@ -156,7 +158,9 @@ class Ending:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -27,6 +27,7 @@ from pyros.messages.night import (
 from pyros.messages.system import ActorFailed, ActorRestarted, DeadLetter, SupervisorState
 
 LOGGER = logging.getLogger("pyros")
+_NOT_YET = ("not connected yet", "has said nothing yet")
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
 """A fact whose numbers alone have changed is no news."""
 
@@ -50,7 +51,7 @@ class EventLog:
         line = line_of(message)
         if line is not None:
             self.say(actor, line)
-        elif isinstance(message, State):
+        else:
             for subject, fact in facts_of(actor, message).items():
                 kind = _NUMBERS.sub("", fact.text)
                 if self._known.get(subject) != kind:
@@ -75,7 +76,7 @@ def line_of(message: Event | State) -> Line | None:
             return Line(f"night {night} ends")
         case DeadLetter() | ActorFailed() | ActorRestarted():
             return _of_kernel(message)
-        case NoticeJudged() | AlertOpened() | AlertUpdated() | Analysed():
+        case NoticeJudged() | AlertOpened() | AlertUpdated():
             return _of_alert(message)
         case _:
             return _of_sequence(message)
@@ -95,7 +96,7 @@ def _of_sequence(message: Event | State) -> Line | None:
             return None
 
 
-def _of_alert(message: NoticeJudged | AlertOpened | AlertUpdated | Analysed) -> Line | None:
+def _of_alert(message: NoticeJudged | AlertOpened | AlertUpdated) -> Line:
     match message:
         case NoticeJudged(ivorn=ivorn, accepted=accepted, reason=reason):
             return Line(f"notice {ivorn} {'accepted' if accepted else 'not taken'}: {reason}")
@@ -103,12 +104,6 @@ def _of_alert(message: NoticeJudged | AlertOpened | AlertUpdated | Analysed) -> 
             return Line(f"ALERT {number} {name}: RA {ra:.4f}° Dec {dec:+.4f}° ± {error:g}°", logging.WARNING)
         case AlertUpdated(alert_id=number, status=status, reason=reason):
             return Line(f"alert {number} {status}: {reason}")
-        case Analysed(alert_id=alert, candidates=candidates) if alert is not None and candidates:
-            best = candidates[0]
-            where = f"RA {best.ra_deg:.5f}° Dec {best.dec_deg:+.5f}° mag {best.mag:.2f} ± {best.mag_err:.2f}"
-            return Line(f"CANDIDATE for alert {alert}: {where} ({len(candidates)} in all)", logging.WARNING)
-        case _:
-            return None
 
 
 def _of_kernel(message: DeadLetter | ActorFailed | ActorRestarted) -> Line:
@@ -121,9 +116,9 @@ def _of_kernel(message: DeadLetter | ActorFailed | ActorRestarted) -> Line:
             return Line(f"{actor} is back as incarnation {epoch}, after {away_s:.1f} s", logging.WARNING)
 
 
-def facts_of(actor: str, state: State) -> dict[str, Line]:
-    """Return what a state says that is worth a line when it changes, by its subject."""
-    match state:
+def facts_of(actor: str, message: Event | State) -> dict[str, Line]:
+    """Return what a message says that is worth a line when it changes, by its subject."""
+    match message:
         case SafetyVerdict(level=level, reasons=reasons):
             return {"safety": Line(": ".join([level, *([", ".join(reasons)] if reasons else [])]))}
         case MonitorState(devices=devices):
@@ -132,10 +127,15 @@ def facts_of(actor: str, state: State) -> dict[str, Line]:
                 if health.link == "up"
                 else Line(f"does not answer: {health.problem}", logging.WARNING)
                 for health in devices
+                if health.problem not in _NOT_YET
             }
         case ListenerState(source=source, connected=connected, problem=problem):
             up = Line("connected")
             return {f"listener:{source}": up if connected else Line(f"not connected: {problem}", logging.WARNING)}
+        case Analysed(alert_id=alert, candidates=[best, *others]) if alert is not None:
+            where = f"RA {best.ra_deg:.5f}° Dec {best.dec_deg:+.5f}° mag {best.mag:.2f} ± {best.mag_err:.2f}"
+            more = f", and {len(others)} more" if others else ""
+            return {f"alert {alert}": Line(f"CANDIDATE at {where}{more}", logging.WARNING)}
         case SupervisorState(status=status):
             return {actor: Line(f"the daemon is {status}")}
         case _:
@@ -143,7 +143,7 @@ def facts_of(actor: str, state: State) -> dict[str, Line]:
 
 
 class LogTo:
-    """While entered, what the daemon says is handed to `write`, in a thread of its own: no actor waits for a terminal."""
+    """While entered, what the daemon says goes to `write`, in a thread of its own: no actor waits for a terminal."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._target = _Handler(write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ def default_state() -> Path:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path) -> Generator[None]:
     """Hold the state directory, making it if need be, so that no second daemon runs on it.
 
     A record lock: unlike flock it is not inherited by the processes that the daemon forks, which may outlive it.

@@ -14,7 +14,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[dict[str, str]], Command]]] = {
     "resume": ("majordome", lambda _: Resume()),
     "start": ("majordome", lambda _: StartObserving()),
     "stop": ("majordome", lambda _: StopObserving()),
-    "lockdown": ("majordome", lambda keys: Lockdown(operator=keys.get("operator", OPERATOR), reason=keys.get("reason", "ordered"))),
+    "lockdown": (
+        "majordome",
+        lambda keys: Lockdown(operator=keys.get("operator", OPERATOR), reason=keys.get("reason", "ordered")),
+    ),
     "release": ("majordome", lambda keys: Release(operator=keys.get("operator", OPERATOR))),
     "reset-latch": ("plc", lambda keys: ResetLatch(operator=keys.get("operator", OPERATOR))),
     "cancel": ("routine_manager", lambda keys: CancelSequence(sequence_id=int(keys["sequence"]), by=OPERATOR)),

@@ -110,8 +110,14 @@ def _packed(value: Any) -> bytes:
 
 def _refuse_naive_instants(message: Message) -> None:
     for field in message.__struct_fields__:
-        value = getattr(message, field)
-        if isinstance(value, datetime) and value.tzinfo is None:
-            raise BadMessageError(f"{type(message).__name__}: {field} has no time zone; instants are UTC, ending in Z")
-        if isinstance(value, Message):
-            _refuse_naive_instants(value)
+        _refuse_naive(getattr(message, field), f"{type(message).__name__}: {field}")
+
+
+def _refuse_naive(value: Any, place: str) -> None:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise BadMessageError(f"{place} has no time zone; instants are UTC, ending in Z")
+    if isinstance(value, Message):
+        _refuse_naive_instants(value)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_naive(item, place)

@@ -14,6 +14,7 @@ from pyros.store.history import dicts, tuples
 from pyros.store.models import (
     Album,
     Alert,
+    Detection,
     Image,
     Notice,
     Outbox,
@@ -151,6 +152,16 @@ def alerts_of_night(reader: Reader, night: str) -> list[dict[str, Any]]:
     return [row | {"triggers": [one for one in triggers if one["alert_id"] == row["id"]]} for row in alerts]
 
 
+def alerts_since(reader: Reader, since: datetime) -> list[dict[str, Any]]:
+    """Return the alerts whose burst is not older, oldest first."""
+    return _all(reader, Alert, Alert.t0 >= since)
+
+
+def loose_triggers(reader: Reader, since: datetime) -> list[dict[str, Any]]:
+    """Return the triggers, not older, that belong to no alert: bursts too wide to look at, and what was no burst."""
+    return _all(reader, Trigger, Trigger.alert.is_null(), Trigger.created_at >= since)
+
+
 def one_alert(reader: Reader, alert_id: int) -> dict[str, Any] | None:
     """Return an alert, or None."""
     return _one(reader, Alert, Alert.id == alert_id)
@@ -182,6 +193,21 @@ def raw_notices_of_alert(reader: Reader, alert_id: int) -> list[bytes]:
     return [bytes(raw) for (raw,) in tuples(query.bind(reader.main))]
 
 
+def raw_notices_of_trigger(reader: Reader, mission: str, identifier: str) -> list[tuple[int, bytes]]:
+    """Return id and raw bytes of a trigger's notices, judged ones only, oldest first."""
+    query = Notice.select(Notice.id, Notice.raw_bytes).where(
+        Notice.mission == mission, Notice.identifier == identifier, Notice.verdict.in_(("ACCEPTED", "REJECTED"))
+    )
+    return [(number, bytes(raw)) for number, raw in tuples(query.order_by(Notice.id).bind(reader.main))]
+
+
+def most_candidates(reader: Reader, alert_id: int) -> int:
+    """Return how many candidates the richest of an alert's images has."""
+    count = fn.COUNT(Detection.id)
+    query = Detection.select(count).where(Detection.alert == alert_id).group_by(Detection.image).order_by(count.desc())
+    return next((number for (number,) in tuples(query.limit(1).bind(reader.main))), 0)
+
+
 def strategy_row(reader: Reader, name: str, version: int) -> int | None:
     """Return the id of a version of a strategy, or None if it is not stored yet."""
     row = _one(reader, Strategy, Strategy.name == name, Strategy.version == version)
@@ -191,6 +217,20 @@ def strategy_row(reader: Reader, name: str, version: int) -> int | None:
 def programme(reader: Reader, name: str) -> dict[str, Any] | None:
     """Return a programme, or None."""
     return _one(reader, Programme, Programme.name == name)
+
+
+def open_requests(reader: Reader) -> dict[int, list[tuple[str, str]]]:
+    """Return (kind, status) of every sequence of each ACCEPTED or HELD request, in order of the ids."""
+    query = (
+        Sequence.select(Sequence.request, Sequence.kind, Sequence.status)
+        .join(Request)
+        .where(Request.status.in_(("ACCEPTED", "HELD")))
+        .order_by(Sequence.id)
+    )
+    found: dict[int, list[tuple[str, str]]] = {}
+    for request_id, kind, status in tuples(query.bind(reader.main)):
+        found.setdefault(request_id, []).append((kind, status))
+    return found
 
 
 def sequence_counts(reader: Reader) -> dict[str, int]:
@@ -248,6 +288,20 @@ def images_of(
 def image_rows(reader: Reader, ids: list[int]) -> list[dict[str, Any]]:
     """Return these images in order of time."""
     query = Image.select().where(Image.id.in_(ids)).order_by(Image.start, Image.id)
+    return dicts(query.bind(reader.main), TABLES["image"].public)
+
+
+def exposed_since(reader: Reader, sequence_id: int, start: datetime) -> float:
+    """Return the exposure time, seconds, of a sequence's frames that were begun at or after `start`."""
+    query = Image.select(fn.COALESCE(fn.SUM(Image.exposure_s), 0.0))
+    query = query.where(Image.sequence == sequence_id, Image.start >= start)
+    return float(tuples(query.bind(reader.main))[0][0])
+
+
+def unanalysed_images(reader: Reader, since: datetime) -> list[dict[str, Any]]:
+    """Return the alerts' frames, not older, that nobody has measured yet, in order of time."""
+    wanted = (Image.alert.is_null(False), Image.kind == "light", Image.quality == {}, Image.start >= since)
+    query = Image.select().where(*wanted).order_by(Image.start, Image.id)
     return dicts(query.bind(reader.main), TABLES["image"].public)
 
 

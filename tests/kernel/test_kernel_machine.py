@@ -106,7 +106,7 @@ TestStory = Story.TestCase
 
 
 def night(seed):
-    """Ten minutes of three chattering actors with crashes, hangs, aborts and timeouts; returns everything that happened."""
+    """Ten minutes of three chattering actors with crashes, hangs and timeouts; returns everything that happened."""
     dice, log = random.Random(seed), []
 
     def on_start(me):

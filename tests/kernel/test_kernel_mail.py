@@ -261,6 +261,8 @@ def test_the_latest_state_is_the_last_one_published_whoever_did_it():
         stream.retain(name, LibrarianState(queries=queries), float(at_s))
     assert stream.latest(LibrarianState) == (LibrarianState(queries=3), 2.0)
     assert stream.latest(LibrarianState, "b") == (LibrarianState(queries=2), 1.0)
+    stream.retain("b", LibrarianState(queries=4), 3.0)
+    assert stream.latest(LibrarianState) == (LibrarianState(queries=4), 3.0)
     assert stream.latest(LibrarianState, "c") is None
     assert [kept.actor for kept in stream.snapshot()] == ["a", "b"]
 

@@ -82,6 +82,22 @@ def test_what_was_waited_for_before_an_abort_does_not_resume_what_came_after():
     assert got == [None]
 
 
+def test_a_deadline_that_comes_together_with_the_event_does_not_cut_the_next_wait_short():
+    steps = []
+
+    def procedure(me, m):
+        steps.append((yield Until(SequenceStarted, lambda event: True, 1.0)))
+        yield Sleep(5.0)
+        steps.append(me.clock.monotonic_s())
+
+    house = house_of(procedure, on_brake=lambda me, m: me.clock.sleep(0.5))
+    house.tell("a", RUN)
+    house.clock.call_later(0.8, lambda: house.tell("a", Brake(cause="both come while it is busy")))
+    house.clock.call_later(0.9, lambda: house.tell("early", Brake(cause="publish")))
+    house.run(20)
+    assert steps == [started(7), 6.3]
+
+
 def test_a_procedure_is_resumed_with_what_it_waited_for():
     got = []
 

@@ -121,8 +121,8 @@ def table():
     survey = Survey()
     lines = ["| message | kind | from | to | reply | budget |", "| --- | --- | --- | --- | --- | --- |"]
     for kind in ("command", "query", "event", "state", "reply"):
-        for name in sorted(name for name, message in MESSAGES.items() if message.kind == kind):
-            lines.append(_row(name, kind, survey))
+        names = sorted(name for name, message in MESSAGES.items() if message.kind == kind)
+        lines += [_row(name, kind, survey) for name in names]
     return "\n".join(lines)
 
 

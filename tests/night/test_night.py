@@ -65,11 +65,24 @@ def test_the_bursts_of_the_night_are_observed_and_found_where_they_are(nights):
     assert observed
     for alert in observed:
         assert alert["truth"] is not None
-        order = [alert["times"][step] for step in (
-            "t0", "sent", "received", "stored", "decided", "slew_commanded", "settled", "first_shutter", "first_result"
-        )]
+        order = [
+            alert["times"][step]
+            for step in (
+                "t0",
+                "sent",
+                "received",
+                "stored",
+                "decided",
+                "slew_commanded",
+                "settled",
+                "first_shutter",
+                "first_result",
+            )
+        ]
         assert order == sorted(order)
-    assert any(offset_arcsec(candidate, alert["truth"]) < 2.0 for alert in observed for candidate in alert["candidates"])
+    assert any(
+        offset_arcsec(candidate, alert["truth"]) < 2.0 for alert in observed for candidate in alert["candidates"]
+    )
 
 
 @pytest.mark.night

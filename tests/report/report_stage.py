@@ -25,7 +25,6 @@ from pyros.messages.night import (
     SequenceStarted,
 )
 from pyros.messages.store import Change, Commit, Committed, Insert
-from pyros.messages.system import ActorFailed, ActorRestarted
 from pyros.store.builder import AlbumDraft, PlanDraft, RequestDraft, SequenceDraft, build_request
 from pyros.store.commit import apply
 from pyros.store.database import Store, open_store

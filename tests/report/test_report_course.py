@@ -94,6 +94,7 @@ def test_a_pause_lasts_until_observing_is_taken_up_again_even_in_rain(stage):
     stage.safety(s(1300), "SAFE")
     stage.mode(s(2000), "paused", "opening", "night and weather allow")
     stage.mode(s(2060), "opening", "observing", "the dome is open")
+    stage.dome(s(2060), "closed", "open", "open switch")
     stage.planning(s(2065), "the dome is open", [])
     assert lost(stage) == {"paused": 1065.0, "no_target": 6135.0, "exposing": 0.0}
 

@@ -1,4 +1,4 @@
-"""What the device actors have in common: a link that is kept up, a poll, a problem in words, and what the guard sees."""
+"""What device actors have in common: a link that is kept up, a poll, a problem in words, and what the guard sees."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from pyros.actors.devices.brake import BrakeLine
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Context, Outside, Procedure, Sleep
 from pyros.config import Camera as CameraSettings
-from pyros.hardware.errors import DeviceError
+from pyros.hardware.errors import Braked, DeviceError, DeviceFault
+from pyros.hardware.interfaces import Camera as CameraDriver
 from pyros.hardware.interfaces import CameraReading
 from pyros.hardware.interfaces import CameraState as AscomState
 from pyros.hardware.urls import open_camera
@@ -28,6 +29,10 @@ from pyros.sky import coordinates
 
 LOOK_S = 0.5
 LONGEST_READOUT_S = 30.0
+SURELY_SEEN_S = 1.0
+"""An exposure at least this long must show in the camera's state when it has begun."""
+OF_THE_SKY = frozenset({"light", "flat"})
+UNDER_WAY = frozenset({AscomState.WAITING, AscomState.EXPOSING, AscomState.READING, AscomState.DOWNLOAD})
 _DOING = {AscomState.IDLE: "idle", AscomState.EXPOSING: "exposing", AscomState.ERROR: "error"}
 
 
@@ -47,7 +52,7 @@ class Camera(DeviceActor):
         self._last_file = ""
 
     @property
-    def device(self) -> object:
+    def device(self) -> CameraDriver:
         """The camera's driver."""
         return self._camera
 
@@ -56,9 +61,11 @@ class Camera(DeviceActor):
         self._reading = self._camera.state()
 
     def connected(self) -> None:
-        """Set the cooler as configured."""
+        """Set the cooler as configured, and end an exposure that no incarnation of ours waits for any more."""
         if self._camera_settings.cooler_c is not None:
             self._camera.set_cooler(True, self._camera_settings.cooler_c)
+        if not self.busy_with and self._camera.camera_state in UNDER_WAY:
+            self._camera.brake()
 
     def on_stop(self) -> None:
         """Let the link and the transfer thread go."""
@@ -69,49 +76,83 @@ class Camera(DeviceActor):
 
     def on_expose(self, message: Expose) -> Procedure | Refused:
         """Check everything once more, then open the shutter (or take a dark or bias behind it)."""
-        if message.frame in {"light", "flat"}:
-            refusal = guard.refuse_exposure(self.seen(), self.settings, message.sequence_id)
-            if refusal is not None:
-                return Refused(reason=f"exposure refused: {refusal}")
-        return self._expose(message)
+        refusal = self._refuse(message, self.settings.night.pointing_before_s)
+        return self._expose(message) if refusal is None else refusal
+
+    def _refuse(self, message: Expose, early_s: float = 0.0) -> Refused | None:
+        if message.frame in OF_THE_SKY:
+            refusal = guard.refuse_exposure(self.seen(), message.sequence_id, early_s)
+        else:
+            refusal = guard.refuse_calibration(self.seen(), message.sequence_id)
+        return None if refusal is None else Refused(reason=f"exposure refused: {refusal}")
+
+    def _left_s(self) -> float:
+        """Seconds until the night begins; 0 in the night."""
+        monitor = self.latest(MonitorState)
+        begins = monitor[0].begins if monitor is not None else None
+        return max(0.0, (begins - self.clock.now()).total_seconds()) if begins is not None else 0.0
 
     def _expose(self, message: Expose) -> Procedure:
+        if message.frame in OF_THE_SKY and self._left_s() > 0.0:
+            yield Sleep(self._left_s() + 0.001)
+            refusal = self._refuse(message)
+            if refusal is not None:
+                return refusal
         start = self.clock.now()
         try:
-            if not self._camera.connected:
-                self._camera.connect()
-                self.connected()
-            self._camera.start_exposure(message.exposure_s, message.frame in {"light", "flat"})
-            self._until = start + timedelta(seconds=message.exposure_s)
-            self._announce(message, start)
-            yield Sleep(message.exposure_s + self._camera_settings.readout_s)
-            yield from self._wait_for_image()
-            header = self._header(message, start)
-            file = self._file(message, start)
-            datasum = yield Outside(self._transfer.submit(self._fetch, file, header))
+            exposed = yield from self._take(message, start)
+        except Braked as error:
+            return Refused(reason=f"aborted: {error}")
         except DeviceError as error:
-            self.link, self.problem = "down", str(error)
+            self.complain(error)
             return Failed(reason=str(error))
+        except ValueError as error:
+            return Refused(reason=f"exposure refused: {error}")
         except OSError as error:
-            self.problem = f"{self.name}: the frame could not be written: {error}"
-            return Failed(reason=self.problem)
+            self.complaint = f"{self.name}: the frame could not be written: {error}"
+            return Failed(reason=self.complaint)
         finally:
             self._until = None
-            self.attempt(self.read)
             self.show()
+        self.complaint = ""
+        self.poll_in(0.0)
+        return exposed
+
+    def _take(self, message: Expose, start: datetime) -> Procedure:
+        if not self._camera.connected:
+            self.poll()
+        self._camera.start_exposure(message.exposure_s, message.frame in OF_THE_SKY)
+        self._until = start + timedelta(seconds=message.exposure_s)
+        self._announce(message, start)
+        yield Sleep(message.exposure_s + self._camera_settings.readout_s)
+        yield from self._wait_for_image()
+        file = self._file(message, start)
+        datasum = yield Outside(self._transfer.submit(self._fetch, file, self._header(message, start)))
         self._last_file = file
         return Exposed(
-            file=file, datasum=datasum, camera=self.name, filter=message.filter, frame=message.frame, start=start,
-            end=start + timedelta(seconds=message.exposure_s), exposure_s=message.exposure_s,
+            file=file,
+            datasum=datasum,
+            camera=self.name,
+            filter=message.filter,
+            frame=message.frame,
+            start=start,
+            end=start + timedelta(seconds=message.exposure_s),
+            exposure_s=message.exposure_s,
         )
 
     def _announce(self, message: Expose, start: datetime) -> None:
-        self.link, self.problem = "up", ""
         self.read()
+        self.well()
+        if message.exposure_s >= SURELY_SEEN_S and self._reading is not None and not _is_exposing(self._reading):
+            state = self._reading.state.name
+            raise DeviceFault(self.name, "startexposure", f"the camera took the command, but it is {state}")
         self.show()
         self.publish(
             ShutterOpened(
-                camera=self.name, sequence_id=message.sequence_id, plan_id=message.plan_id, start=start,
+                camera=self.name,
+                sequence_id=message.sequence_id,
+                plan_id=message.plan_id,
+                start=start,
                 exposure_s=message.exposure_s,
             )
         )
@@ -120,7 +161,8 @@ class Camera(DeviceActor):
         deadline_s = self.clock.monotonic_s() + self.clock.at_least_real(LONGEST_READOUT_S, 10.0)
         while not self._camera.image_ready:
             if self.clock.monotonic_s() > deadline_s:
-                raise DeviceError(self.name, "ImageReady", f"no image {LONGEST_READOUT_S:g} s after the readout's end")
+                self._camera.brake()  # else the camera stays busy with a frame that nobody will fetch
+                raise DeviceFault(self.name, "ImageReady", f"no image {LONGEST_READOUT_S:g} s after the readout's end")
             yield Sleep(self.clock.at_least_real(LOOK_S, 0.05))
         return None
 
@@ -135,7 +177,9 @@ class Camera(DeviceActor):
         monitor = self.latest(MonitorState)
         night = monitor[0].night if monitor is not None else f"{start:%Y-%m-%d}"
         camera = self.name.removeprefix("camera:")
-        return f"{night}/{camera}_{message.sequence_id:06d}_{message.plan_id:06d}_{start:%H%M%S}_{message.number:03d}.fits"
+        return (
+            f"{night}/{camera}_{message.sequence_id:06d}_{message.plan_id:06d}_{start:%H%M%S}_{message.number:03d}.fits"
+        )
 
     def _header(self, message: Expose, start: datetime) -> FrameHeader:
         site, target, settings = self.environment.site, message.target, self._camera_settings
@@ -149,24 +193,37 @@ class Camera(DeviceActor):
             scale_arcsec = settings.field_arcmin * 60 / settings.pixels
             wcs = estimate_wcs(place[0], place[1], (settings.pixels, settings.pixels), scale_arcsec)
         return FrameHeader(
-            started_at=start, exposure_s=message.exposure_s, image_type=message.frame, camera=self.name,
-            filter=message.filter or None, object=target.name if target else None, ra_deg=place[0], dec_deg=place[1],
-            airmass=airmass, gain_e_adu=settings.gain_e_per_adu, read_noise_e=settings.read_noise_e,
-            ccd_temperature_c=self._reading.ccd_temperature_c if self._reading else None, site=site.name,
-            latitude_deg=site.latitude_deg, longitude_deg=site.longitude_deg, height_m=site.height_m,
-            trigger_id=(target.trigger or None) if target else None, wcs=wcs,
+            started_at=start,
+            exposure_s=message.exposure_s,
+            image_type=message.frame,
+            camera=self.name,
+            filter=message.filter or None,
+            object=target.name if target else None,
+            ra_deg=place[0],
+            dec_deg=place[1],
+            airmass=airmass,
+            gain_e_adu=settings.gain_e_per_adu,
+            read_noise_e=settings.read_noise_e,
+            ccd_temperature_c=self._reading.ccd_temperature_c if self._reading else None,
+            site=site.name,
+            latitude_deg=site.latitude_deg,
+            longitude_deg=site.longitude_deg,
+            height_m=site.height_m,
+            trigger_id=(target.trigger or None) if target else None,
+            wcs=wcs,
         )
 
     def on_halt(self, message: Halt) -> None:
-        """Give up what runs; the brake ends the exposure."""
+        """Give up what runs; the brake ends the exposure, and the next look shows it."""
         self.abort(message.cause)
+        self.poll_in(self.clock.at_least_real(LOOK_S, 0.05))
         self.show()
 
     def state(self) -> CameraState:
         """Return what the camera said last."""
         reading = self._reading
         if reading is None:
-            return CameraState(link=self.link, problem=self.problem)
+            return CameraState(link=self.link, problem=self.trouble)
         return CameraState(
             link=self.link,
             doing=_DOING.get(reading.state, "reading"),  # type: ignore[arg-type]
@@ -174,6 +231,10 @@ class Camera(DeviceActor):
             ccd_temperature_c=reading.ccd_temperature_c,
             cooler_on=reading.cooler_on,
             last_file=self._last_file,
-            problem=self.problem,
+            problem=self.trouble,
             read_at=reading.read_at,
         )
+
+
+def _is_exposing(reading: CameraReading) -> bool:
+    return reading.state in UNDER_WAY or reading.image_ready

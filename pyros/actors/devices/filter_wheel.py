@@ -11,7 +11,8 @@ from pyros.actors.devices.brake import BrakeLine
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Context, Procedure, Sleep
 from pyros.config import FilterWheel as FilterWheelSettings
-from pyros.hardware.errors import DeviceError
+from pyros.hardware.errors import DeviceError, DeviceFault
+from pyros.hardware.interfaces import FilterWheel as FilterWheelDriver
 from pyros.hardware.interfaces import FilterWheelReading
 from pyros.hardware.urls import open_filter_wheel
 from pyros.messages.base import Failed, Refused
@@ -36,7 +37,7 @@ class FilterWheel(DeviceActor):
         self._reading: FilterWheelReading | None = None
 
     @property
-    def device(self) -> object:
+    def device(self) -> FilterWheelDriver:
         """The wheel's driver."""
         return self._wheel
 
@@ -51,24 +52,31 @@ class FilterWheel(DeviceActor):
         return self._turn(message.filter, self._filters.index(message.filter) + 1)
 
     def _turn(self, filter_name: str, position: int) -> Procedure:
-        deadline_s = self.clock.monotonic_s() + self.clock.at_least_real(LONGEST_TURN_S, 10.0)
         try:
-            if not self._wheel.connected:
-                self._wheel.connect()
-            self._wheel.set_position(position)
-            while True:
-                self.read()
-                self.link, self.problem = "up", ""
-                if self._reading is not None and self._reading.position == position:
-                    return FilterSet(filter=filter_name)
-                if self.clock.monotonic_s() > deadline_s:
-                    return Failed(reason=f"{self.name} has not reached {filter_name} in {LONGEST_TURN_S:g} s")
-                yield Sleep(self.clock.at_least_real(LOOK_S, 0.05))
+            yield from self._turn_to(position)
         except DeviceError as error:
-            self.link, self.problem = "down", str(error)
+            self.complain(error)
             return Failed(reason=str(error))
+        except ValueError as error:
+            return Refused(reason=str(error))
         finally:
             self.show()
+        self.complaint = ""
+        return FilterSet(filter=filter_name)
+
+    def _turn_to(self, position: int) -> Procedure:
+        deadline_s = self.clock.monotonic_s() + self.clock.at_least_real(LONGEST_TURN_S, 10.0)
+        if not self._wheel.connected:
+            self._wheel.connect()
+        self._wheel.set_position(position)
+        while True:
+            self.read()
+            self.well()
+            if self._reading is not None and self._reading.position == position:
+                return None
+            if self.clock.monotonic_s() > deadline_s:
+                raise DeviceFault(self.name, "turn", f"position {position} is not reached in {LONGEST_TURN_S:g} s")
+            yield Sleep(self.clock.at_least_real(LOOK_S, 0.05))
 
     def on_halt(self, message: Halt) -> None:
         """Give up waiting; the wheel ends its turn by itself."""
@@ -84,6 +92,6 @@ class FilterWheel(DeviceActor):
             filter=self._filters[position - 1] if position and position <= len(self._filters) else "",
             filters=list(self._filters),
             moving=reading.moving if reading is not None else False,
-            problem=self.problem,
+            problem=self.trouble,
             read_at=reading.read_at if reading is not None else None,
         )

@@ -54,9 +54,9 @@ def refuse_slew(
     )
 
 
-def refuse_exposure(seen: Seen, sequence_id: int) -> str | None:
-    """Say why no exposure of the sky may begin now; the shutter opens in the night only."""
-    return _refuse_light(seen, sequence_id) or _refuse_hour(seen, 0.0)
+def refuse_exposure(seen: Seen, sequence_id: int, early_s: float = 0.0) -> str | None:
+    """Say why no exposure of the sky may be taken; the shutter opens in the night only, `early_s` is waited for."""
+    return _refuse_light(seen, sequence_id) or _refuse_hour(seen, early_s)
 
 
 def refuse_calibration(seen: Seen, sequence_id: int) -> str | None:
@@ -67,7 +67,7 @@ def refuse_calibration(seen: Seen, sequence_id: int) -> str | None:
 
 
 def refuse_park(seen: Seen) -> str | None:
-    """Say why the telescope may not even park: somebody may be under it. An unknown key does not keep it from safety."""
+    """Say why the telescope may not even park: somebody may be near it. An unknown key does not bar what is safer."""
     if seen.plc is not None and seen.plc.local_key:
         return "the local key is set"
     return "the emergency stop is set" if seen.plc is not None and seen.plc.emergency_stop else None
@@ -147,8 +147,9 @@ def _refuse_hour(seen: Seen, early_s: float) -> str | None:
         return "the night's times are unknown, or there is no dark time"
     left_s = (monitor.begins - seen.now).total_seconds() - early_s
     if left_s > 0:
-        before = f" and pointing {early_s:g} s before" if early_s else ""
-        return f"the night begins at {monitor.begins:%H:%M:%S}{before}; that is in {left_s:.0f} s"
+        return (
+            f"the night begins at {monitor.begins:%H:%M:%S}; allowed {early_s:g} s before, which is in {left_s:.0f} s"
+        )
     return f"the night ended at {monitor.ends:%H:%M:%S}" if seen.now >= monitor.ends else None
 
 

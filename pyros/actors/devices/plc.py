@@ -102,7 +102,8 @@ class PlcActor(DeviceActor):
             return
         cause = "as found"
         if self._dome in {"closing", "closed"} and before != "unknown":
-            self._want_closed(f"the PLC closes by itself: {self._hardware_words() or 'no reason given'}")
+            if self._desired != "closed":
+                self._want_closed(f"the PLC closes by itself: {self._hardware_words() or 'no reason given'}")
             cause = self._cause
         elif before != "unknown":
             ordered = self._desired == "open" and self._dome in {"opening", "open"}

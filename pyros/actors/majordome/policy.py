@@ -1,13 +1,15 @@
-"""Majordome's decisions as pure functions: in which mode the observatory should be, and which sequence comes next."""
+"""Majordome's decisions as pure functions: in which mode the observatory should be, and whether a sequence may start."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pyros.actors.majordome.orders import Ordered
 from pyros.messages.devices import PlcState, TelescopeState
-from pyros.messages.night import MonitorState, ObservatoryMode, ObserveAlert, PlannedSequence, SafetyLevel
+from pyros.messages.night import MonitorState, ObservatoryMode, SafetyLevel
+
+RESTING: dict[Ordered, ObservatoryMode] = {"run": "closed", "pause": "paused", "stop": "stopped", "lockdown": "stopped"}
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,16 @@ class View:
     monitor: MonitorState | None
     plc: PlcState | None
     telescope: TelescopeState | None
-    ordered: str
-    """"run", "pause", "stop" or "lockdown": what people want."""
-    close_requires_park: bool = False
+    ordered: Ordered
+    hold: str = ""
+    """Why opening is not tried again yet."""
     opening_takes_s: float = 180.0
     closing_takes_s: float = 180.0
+
+    @property
+    def late_s(self) -> float:
+        """Seconds since the mode began."""
+        return (self.now - self.since).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ def next_mode(view: View) -> Step | None:
     """Return the transition that is due, or None to stay."""
     match view.mode:
         case "closed" | "paused" | "stopped":
-            return _from_closed(view)
+            return _from_resting(view)
         case "opening":
             return _from_opening(view)
         case "observing":
@@ -50,31 +57,69 @@ def next_mode(view: View) -> Step | None:
             return _from_closing(view)
 
 
-def may_open_now(view: View) -> str | None:
-    """Say why the dome shall stay closed now, or None when it may open."""
+def may_be_open(view: View) -> str | None:
+    """Say why the dome may not be open at this hour or by order, whatever the weather; None when it may."""
     if view.ordered != "run":
         return {"pause": "paused", "stop": "stopped", "lockdown": "locked down"}[view.ordered]
     monitor = view.monitor
-    if monitor is None or monitor.opens is None or monitor.ends is None or monitor.begins is None:
-        return "there is no dark time tonight" if monitor is not None else "the night's times are unknown"
+    if monitor is None:
+        return "the night's times are unknown"
+    if monitor.opens is None or monitor.ends is None or monitor.begins is None:
+        return "there is no dark time tonight"
     if view.now < monitor.opens:
         return f"the Sun is up; opening at {monitor.opens:%H:%M:%S}"
-    if view.now >= monitor.ends:
-        return "the night is over"
+    return "the night is over" if view.now >= monitor.ends else None
+
+
+def may_open_now(view: View) -> str | None:
+    """Say why the dome shall stay closed now, or None when it may open."""
+    refusal = may_be_open(view)
+    if refusal is None and view.level != "SAFE":
+        refusal = f"{view.level}: {view.reasons}"
+    return refusal or view.hold or None
+
+
+def may_start(view: View, lead_s: float) -> str | None:
+    """Say why no sequence may be started now: `lead_s` before the night is not too early."""
+    if view.mode != "observing":
+        return f"the observatory is {view.mode}"
     if view.level != "SAFE":
         return f"{view.level}: {view.reasons}"
-    return None
+    monitor = view.monitor
+    if monitor is None or monitor.begins is None or monitor.ends is None:
+        return "the night's times are unknown"
+    if view.now < monitor.begins - timedelta(seconds=lead_s):
+        return f"the night begins at {monitor.begins:%H:%M:%S}"
+    if view.now >= monitor.ends:
+        return "the night is over"
+    if view.telescope is None or view.telescope.link == "down":
+        return "the telescope does not answer"
+    down = [device.device for device in monitor.devices if device.blocking and device.link == "down"]
+    return f"no answer from {', '.join(down)}" if down else None
 
 
-def _from_closed(view: View) -> Step | None:
-    resting = {"pause": "paused", "stop": "stopped", "lockdown": "stopped"}.get(view.ordered, "closed")
+def should_park(view: View, *, running: bool) -> bool:
+    """Tell whether the telescope is to be parked: whenever the observatory is not open, once nothing uses it."""
+    telescope = view.telescope
+    if view.mode in {"opening", "observing"} or telescope is None or telescope.link == "down":
+        return False
+    if view.plc is not None and (view.plc.local_key or view.plc.emergency_stop):
+        return False
+    return telescope.parked is not True and not running
+
+
+def _from_resting(view: View) -> Step | None:
+    resting = RESTING[view.ordered]
     if resting != view.mode:
-        return Step(resting, f"ordered: {view.ordered}")  # type: ignore[arg-type]
+        return Step(resting, f"ordered: {view.ordered}")
+    dome = view.plc.dome if view.plc is not None else "unknown"
+    if dome == "open" and view.level != "UNSAFE" and may_be_open(view) is None:
+        return Step("observing", "the dome is open already")
     refusal = may_open_now(view)
     if refusal is None:
         return Step("opening", "night and weather allow")
-    if view.plc is not None and view.plc.dome not in {"closed", "closing", "unknown"}:
-        return Step("closing", f"the dome is {view.plc.dome} and should not be: {refusal}")
+    if dome not in {"closed", "closing", "unknown"}:
+        return Step("closing", f"the dome is {dome} and should not be: {refusal}")
     return None
 
 
@@ -83,11 +128,9 @@ def _must_close(view: View) -> str | None:
         return f"ordered: {view.ordered}"
     if view.level == "UNSAFE":
         return view.reasons
-    if view.monitor is not None and view.monitor.ends is not None and view.now >= view.monitor.ends:
-        return "the night is over"
     if view.plc is None or view.plc.link == "down":
         return "the PLC does not answer"
-    return None
+    return may_be_open(view)
 
 
 def _from_opening(view: View) -> Step | None:
@@ -96,44 +139,26 @@ def _from_opening(view: View) -> Step | None:
         return Step("closing", cause)
     if view.plc is not None and view.plc.dome == "open":
         return Step("observing", "the dome is open")
-    if view.now - view.since > timedelta(seconds=view.opening_takes_s):
+    if view.late_s > view.opening_takes_s:
         return Step("closing", f"the dome has not opened in {view.opening_takes_s:.0f} s")
     return None
 
 
 def _from_observing(view: View) -> Step | None:
     cause = _must_close(view)
-    if cause is not None:
-        return Step("closing", cause)
-    if view.plc is not None and view.plc.dome != "open":
-        return Step("closing", f"the dome is {view.plc.dome}")
-    return None
+    if cause is None and view.plc is not None and view.plc.dome != "open":
+        cause = f"the dome is {view.plc.dome}"
+    return None if cause is None else Step("closing", cause)
 
 
 def _from_closing(view: View) -> Step | None:
-    closed = view.plc is not None and view.plc.dome == "closed"
-    parked = view.telescope is None or view.telescope.parked is True or view.telescope.link == "down"
-    late = view.now - view.since > timedelta(seconds=view.closing_takes_s)
-    if closed and (parked or late):
-        return Step("closed", "closed and parked" if parked else "closed; the telescope has not parked in time")
+    if view.plc is None or view.plc.dome != "closed":
+        return None
+    resting = RESTING[view.ordered]
+    if view.telescope is None or view.telescope.parked is True:
+        return Step(resting, "closed and parked")
+    if view.telescope.link == "down":
+        return Step(resting, "closed; the telescope does not answer and may not be parked")
+    if view.late_s > view.closing_takes_s:
+        return Step(resting, "closed; the telescope has not parked in time")
     return None
-
-
-def next_alert(pending: Sequence[ObserveAlert], now: datetime) -> ObserveAlert | None:
-    """Return the latest alert that may still be observed: the youngest burst fades fastest."""
-    alive = [alert for alert in pending if now < alert.until]
-    return alive[-1] if alive else None
-
-
-def next_planned(plan: Sequence[PlannedSequence], now: datetime, lead_s: float) -> PlannedSequence | None:
-    """Return the planned sequence whose time has come: not before `lead_s` ahead, not after its latest start."""
-    for planned in plan:
-        if now > planned.start + timedelta(seconds=planned.delta_tr_s + 1.0):
-            continue
-        return planned if now >= planned.start - timedelta(seconds=lead_s) else None
-    return None
-
-
-def missed(plan: Sequence[PlannedSequence], now: datetime) -> list[PlannedSequence]:
-    """Return what can no longer be started in time."""
-    return [planned for planned in plan if now > planned.start + timedelta(seconds=planned.delta_tr_s + 1.0)]

@@ -1,29 +1,43 @@
 """The scheduler: what is observed when, and why the rest is not.
 
-Takes `MakeSchedule`, answered with `ScheduleMade` (which is published too); emits `SchedulerState`. The planning itself
-is the pure function in placement.py; here sequences come from the store and the planning goes into it, in one commit
-with the sequences' new states and the quota they reserve. When it dies the stored planning stands.
+Takes `MakeSchedule`, answered with `ScheduleMade` (which is published too), and `NightEnded`; emits `SchedulerState`.
+The planning itself is the pure function in placement.py and the writes are those of plannings.py; here sequences come
+from the store, and the planning goes into it in one commit with the sequences' new states and the quota they reserve.
+One planning is made at a time; one that the store has overtaken is made again. When it dies the stored planning stands;
+what was planned for a night that is over is set free at the next start.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Any
 
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context, Deferred
 from pyros.actors.scheduler.placement import make_schedule
-from pyros.actors.scheduler.problem import Fixed, Placed, Planning, Problem, Rejected, Request
-from pyros.messages.base import Failed
-from pyros.messages.night import MakeSchedule, MonitorState, PlannedSequence, RejectedSequence, ScheduleMade, SchedulerState
-from pyros.messages.store import Change, Commit, Committed, Insert
+from pyros.actors.scheduler.plannings import (
+    iterations_for,
+    made_of,
+    night_closed,
+    owner_of,
+    planning_writes,
+    problem_of,
+)
+from pyros.actors.scheduler.problem import Planning
+from pyros.messages.base import Failed, Refused
+from pyros.messages.night import MakeSchedule, MonitorState, NightEnded, ScheduleMade, SchedulerState
+from pyros.messages.store import Commit, Committed
 from pyros.sky.night import Night, date_of, night_of
 from pyros.sky.visibility import NightSky
 from pyros.store.database import Reader, open_reader
-from pyros.store.quota import open_reservations, release, reserve
+from pyros.store.quota import Reservation, balance, open_reservations
 from pyros.store.repositories import SequenceTree, current_schedule, observable_sequences
 
-ALERT_TIER = 1
+COMMIT_S = 20.0
+TRIES = 3
+"""How often a planning is made anew when the store has changed between reading and writing."""
 
 
 class Scheduler(Actor):
@@ -36,12 +50,19 @@ class Scheduler(Actor):
         self._reader: Reader | None = None
         self._night: Night | None = None
         self._sky: NightSky | None = None
-        self._state = SchedulerState()
-        self._schedule_at = 0
+        self._shown_planning = SchedulerState()
+        self._wanted: deque[tuple[MakeSchedule, Deferred]] = deque()
+        self._planning = False
 
     def on_start(self) -> None:
-        """Open the store."""
+        """Open the store, prepare tonight's sky, and close the plannings of nights that are over."""
         self._reader = open_reader(self.environment.state_folder)
+        self.subscribe(NightEnded)
+        on = self._date()
+        self._tonight(on)
+        schedule = current_schedule(self._reader)
+        if schedule is not None and schedule["night"] != str(on):
+            self._close_night(schedule["id"])
         self.show()
 
     def on_stop(self) -> None:
@@ -49,160 +70,112 @@ class Scheduler(Actor):
         if self._reader is not None:
             self._reader.close()
 
-    def on_make_schedule(self, message: MakeSchedule) -> Deferred:
-        """Plan, store, publish, answer."""
+    @property
+    def _store(self) -> Reader:
         assert self._reader is not None  # noqa: S101 - opened in on_start
-        night, sky = self._tonight(message)
-        trees = {str(tree.id): tree for tree in observable_sequences(self._reader, ("OBSERVABLE", "PLANNED", "EXECUTING"))}
-        now = self.clock.now()
-        problem = problem_of(list(trees.values()), self.environment, night, message, now)
-        planning = make_schedule(problem, sky)
+        return self._reader
+
+    # -- plannings ---------------------------------------------------------------------------------------------------
+
+    def on_make_schedule(self, message: MakeSchedule) -> Deferred:
+        """Plan, store, publish, answer; after the planning that is being stored, if there is one."""
         answer = Deferred()
-        commit = Commit(
-            writes=self._writes(planning, trees, message, problem, now), reason=f"planning: {message.trigger}"[:200]
-        )
-
-        def stored(reply: Answer) -> None:
-            if isinstance(reply, Committed):
-                answer.answer(self._publish(planning, trees, message, reply.ids[self._schedule_at], now))
-            else:
-                answer.answer(Failed(reason=f"the planning could not be stored: {getattr(reply, 'reason', reply)}"))
-
-        self.ask("archivist", commit, self.clock.at_least_real(20.0, 10.0), stored)
+        self._wanted.append((message, answer))
+        self._next()
         return answer
 
-    def _tonight(self, message: MakeSchedule) -> tuple[Night, NightSky]:
+    def _next(self) -> None:
+        if self._wanted and not self._planning:
+            self._planning = True
+            self._plan(*self._wanted.popleft(), TRIES)
+
+    def _plan(self, message: MakeSchedule, answer: Deferred, tries: int) -> None:
+        statuses = ("OBSERVABLE", "PLANNED", "EXECUTING")
+        trees = {str(tree.id): tree for tree in observable_sequences(self._store, statuses)}
+        held = {tree.id: open_reservations(self._store, tree.id) for tree in trees.values() if tree.user_id is not None}
+        night, sky = self._tonight(self._date())
+        now = self.clock.now()
+        problem = problem_of(
+            list(trees.values()), self.environment, night, message, now, self._quotas_s(trees.values(), held)
+        )
+        planning = make_schedule(problem, sky, iterations=iterations_for(problem.requests))
+        old = current_schedule(self._store)
+        writes, schedule_at = planning_writes(planning, trees, held, old["id"] if old else None, message, problem, now)
+
+        def stored(reply: Answer) -> None:
+            if isinstance(reply, Refused) and tries > 1:
+                self._plan(message, answer, tries - 1)
+                return
+            if isinstance(reply, Committed):
+                answer.answer(self._publish(planning, trees, message, reply.ids[schedule_at]))
+            else:
+                answer.answer(Failed(reason=f"the planning could not be stored: {getattr(reply, 'reason', reply)}"))
+            self._planning = False
+            self._next()
+
+        self._commit(writes, f"planning: {message.trigger}", stored)
+
+    def _quotas_s(self, trees: Iterable[SequenceTree], held: dict[int, list[Reservation]]) -> dict[str, float]:
+        """Return the seconds that each owner may have in a planning: what is left, and what its sequences hold."""
+        quotas: dict[str, float] = {}
+        for tree in trees:
+            if tree.user_id is None:
+                continue
+            owner = owner_of(tree)
+            if owner not in quotas:
+                quotas[owner] = balance(self._store, tree.user_id, tree.programme_id).available_s
+            quotas[owner] += sum(one.seconds for one in held[tree.id])
+        return quotas
+
+    def _date(self) -> date:
         monitor = self.latest(MonitorState)
-        site = self.environment.site
-        on = date.fromisoformat(monitor[0].night) if monitor and monitor[0].night else date_of(site, self.clock.now())
-        if self._night is None or self._sky is None or self._night.date != on or message.first_schedule:
-            self._night = night_of(site, on, self.settings.night.sun_altitude_max_deg)
-            self._sky = NightSky(site, self._night)
+        if monitor is not None and monitor[0].night:
+            return date.fromisoformat(monitor[0].night)
+        return date_of(self.environment.site, self.clock.now())
+
+    def _tonight(self, on: date) -> tuple[Night, NightSky]:
+        if self._night is None or self._sky is None or self._night.date != on:
+            self._night = night_of(self.environment.site, on, self.settings.night.sun_altitude_max_deg)
+            self._sky = NightSky(self.environment.site, self._night)
         return self._night, self._sky
 
-    def _writes(
-        self, planning: Planning, trees: dict[str, SequenceTree], message: MakeSchedule, problem: Problem, now: datetime
-    ) -> list[Any]:
-        assert self._reader is not None  # noqa: S101 - opened in on_start
-        old = current_schedule(self._reader)
-        writes: list[Any] = [] if old is None else [
-            Change(table="schedule", key=old["id"], values={"status": "SUPERSEDED"}, expect={"status": "CURRENT"})
-        ]
-        self._schedule_at = len(writes)
-        night = problem.night
-        writes.append(
-            Insert(
-                table="schedule",
-                values={
-                    "night": str(night.date), "status": "CURRENT", "trigger": message.trigger,
-                    "first_of_night": message.first_schedule, "created_at": now,
-                    "plan_start": message.night_start or now, "plan_end": message.night_end or night.ends or now,
-                },
-            )
-        )
-        for placed in planning.placed:
-            writes += self._placed(placed, trees[placed.id], now)
-        for rejected in planning.rejected:
-            writes += self._rejected(rejected, trees[rejected.id], now)
-        return writes
-
-    def _placed(self, placed: Placed, tree: SequenceTree, now: datetime) -> list[Any]:
-        row = Insert(
-            table="scheduled_sequence",
-            values={
-                "schedule_id": {"$ref": self._schedule_at}, "sequence_id": tree.id, "planned_start": placed.start,
-                "planned_end": placed.end, "delta_tl_s": placed.delta_tl_s, "delta_tr_s": placed.delta_tr_s,
-            },
-        )
-        if tree.status != "OBSERVABLE":
-            return [row]
-        change = Change(table="sequence", key=tree.id, values={"status": "PLANNED"}, expect={"status": "OBSERVABLE"})
-        if tree.user_id is None:
-            return [row, change]
-        return [row, change, *reserve(tree.user_id, tree.id, tree.duration_s, now, tree.programme_id)]
-
-    def _rejected(self, rejected: Rejected, tree: SequenceTree, now: datetime) -> list[Any]:
-        assert self._reader is not None  # noqa: S101 - opened in on_start
-        row = Insert(
-            table="scheduled_sequence",
-            values={
-                "schedule_id": {"$ref": self._schedule_at}, "sequence_id": tree.id, "reject_code": str(rejected.code),
-                "reject_reason": rejected.reason,
-            },
-        )
-        if tree.status != "PLANNED":
-            return [row]
-        change = Change(table="sequence", key=tree.id, values={"status": "OBSERVABLE"}, expect={"status": "PLANNED"})
-        refunds = [write for held in open_reservations(self._reader, tree.id) for write in release(held, now)]
-        return [row, change, *refunds]
-
     def _publish(
-        self, planning: Planning, trees: dict[str, SequenceTree], message: MakeSchedule, schedule_id: int, now: datetime
+        self, planning: Planning, trees: dict[str, SequenceTree], message: MakeSchedule, schedule_id: int
     ) -> ScheduleMade:
-        placed = [
-            PlannedSequence(
-                sequence_id=int(row.id), name=trees[row.id].target_name, start=row.start, end=row.end,
-                delta_tl_s=row.delta_tl_s, delta_tr_s=row.delta_tr_s, priority=trees[row.id].priority,
-            )
-            for row in planning.placed
-            if trees[row.id].status != "EXECUTING"
-        ]
-        rejected = [
-            RejectedSequence(sequence_id=int(row.id), code=str(row.code), reason=row.reason) for row in planning.rejected
-        ]
-        made = ScheduleMade(schedule_id=schedule_id, trigger=message.trigger, placed=placed, rejected=rejected)
-        self._state = SchedulerState(
-            schedule_id=schedule_id, trigger=message.trigger, made_at=now, placed=placed, rejected=len(rejected)
+        made = made_of(planning, trees, message.trigger, schedule_id)
+        self._shown_planning = SchedulerState(
+            schedule_id=schedule_id,
+            trigger=message.trigger,
+            made_at=self.clock.now(),
+            placed=made.placed,
+            rejected=len(made.rejected),
         )
         self.publish(made)
         self.show()
         return made
 
+    # -- the night's end ---------------------------------------------------------------------------------------------
+
+    def on_night_ended(self, _: NightEnded) -> None:
+        """Set free what was planned and not begun; the planning itself is kept."""
+        schedule = current_schedule(self._store)
+        if schedule is not None:
+            self._close_night(schedule["id"])
+
+    def _close_night(self, schedule_id: int) -> None:
+        planned = observable_sequences(self._store, ("PLANNED",))
+        held = {tree.id: open_reservations(self._store, tree.id) for tree in planned}
+        self._commit(night_closed(schedule_id, planned, held, self.clock.now()), "night closed", self._night_closed)
+
+    def _night_closed(self, reply: Answer) -> None:
+        if isinstance(reply, Committed):
+            self._shown_planning = SchedulerState(trigger="the night is over")
+        self.show()
+
+    def _commit(self, writes: list[Any], reason: str, then: Callable[[Answer], None]) -> None:
+        within_s = self.clock.at_least_real(COMMIT_S, 10.0)
+        self.ask("archivist", Commit(writes=writes, reason=reason[:200]), within_s, then)
+
     def state(self) -> SchedulerState:
         """Return the current planning in short."""
-        return self._state
-
-
-def problem_of(
-    trees: list[SequenceTree], environment: Environment, night: Night, message: MakeSchedule, now: datetime
-) -> Problem:
-    """Return the scheduling problem that the stored sequences pose now."""
-    overhead_s = environment.settings.scheduler.overhead_s
-    requests = tuple(_request(tree, night) for tree in trees if tree.ra_deg is not None)
-    fixed = tuple(
-        Fixed(str(tree.id), tree.started_at, tree.started_at + _length(tree))
-        for tree in trees
-        if tree.status == "EXECUTING" and tree.started_at is not None
-    )
-    return Problem(
-        site=environment.site, night=night, requests=requests, overhead_s=overhead_s,
-        first_schedule=message.first_schedule, night_start=message.night_start, night_end=message.night_end,
-        now=now, fixed=fixed,
-    )
-
-
-def _length(tree: SequenceTree) -> timedelta:
-    return timedelta(seconds=tree.duration_s + tree.overhead_s)
-
-
-def _request(tree: SequenceTree, night: Night) -> Request:
-    assert tree.ra_deg is not None and tree.dec_deg is not None  # noqa: S101, PT018 - chosen so
-    length_s = _length(tree).total_seconds()
-    earliest = max(tree.earliest or night.noon_before, night.noon_before)
-    latest = max(min(tree.latest or night.noon_after, night.noon_after), earliest)
-    return Request(
-        id=str(tree.id),
-        ra_deg=tree.ra_deg,
-        dec_deg=tree.dec_deg,
-        priority=float(tree.priority),
-        duration_s=length_s,
-        earliest=earliest,
-        latest=latest,
-        t_preferred=tree.t_preferred,
-        delta_left_s=tree.delta_left_s,
-        delta_right_s=tree.delta_right_s,
-        user=str(tree.user_id or ""),
-        min_altitude_deg=tree.min_altitude_deg,
-        moon_separation_deg=tree.moon_separation_deg,
-        tier=ALERT_TIER if tree.kind == "alert" else 0,
-    )
+        return self._shown_planning

@@ -152,7 +152,7 @@ def _faults(record: NightRecord, course: Course, claims: dict[str, list[Span]]) 
     unplanned = without(course.idle, merged((planned.begin, planned.end) for planned in course.plannings))
     taken = merged([*claims["startup"], *(span for span, _ in course.taking_up)])
     return [
-        *(span for span, cause in found.closed if cause == "fault"),
+        *(span for span, cause in found.closed + course.taking_up if cause == "fault"),
         *without(without(merged([*found.shut, *_unheard(record, course), *unplanned, *broken]), running), taken),
         *_stalls(record, course.runs, course.calibrations),
     ]
@@ -198,7 +198,7 @@ def plannings_of(said: Sequence[Said], until: datetime) -> list[Planned]:
     """Return each planning with the time for which it was the last one."""
     made = [(micros(one.at), one.message) for one in said if isinstance(one.message, ScheduleMade)]
     ends = [at for at, _ in made[1:]] + [micros(until)]
-    return [Planned(at, max(at, end), message) for (at, message), end in zip(made, ends, strict=True)]
+    return [Planned(at, max(at, end), message) for (at, message), end in zip(made, ends, strict=False)]
 
 
 def planned_slots(plannings: Sequence[Planned], runs: Sequence[Run]) -> list[Span]:

@@ -214,7 +214,7 @@ def _planning(row: dict[str, Any]) -> dict[str, Any]:
 def _sequences(
     runs: Sequence[Run], trees: Sequence[SequenceTree], plannings: Sequence[dict[str, Any]], alerts: Sequence[int]
 ) -> dict[str, list[dict[str, Any]]]:
-    last = {entry["sequence_id"]: entry for planning in plannings for entry in planning["entries"]}
+    last = _last_entries(plannings)
     ran = {tree.id: [run for run in runs if run.sequence_id == tree.id] for tree in trees}
     tonight = [tree for tree in trees if ran[tree.id] or tree.id in last or tree.alert_id in alerts]
     done = [tree for tree in tonight if tree.status == "EXECUTED" or any(r.outcome == "EXECUTED" for r in ran[tree.id])]
@@ -226,6 +226,20 @@ def _sequences(
         "aborted": sorted((_ran(tree, ran[tree.id]) for tree in begun_only), key=begun),
         "rejected": [_rejected(tree, last.get(tree.id)) for tree in never],
     }
+
+
+def _last_entries(plannings: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Return each sequence's last place, or the rejection by which it lost it.
+
+    Later plannings reject it again, for less and less telling reasons: in the morning everything is too long.
+    """
+    last: dict[int, dict[str, Any]] = {}
+    for planning in plannings:
+        for entry in planning["entries"]:
+            before = last.get(entry["sequence_id"])
+            if before is None or before["reject_code"] is None or entry["reject_code"] is None:
+                last[entry["sequence_id"]] = entry
+    return last
 
 
 def _ran(tree: SequenceTree, runs: Sequence[Run]) -> dict[str, Any]:

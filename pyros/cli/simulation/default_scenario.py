@@ -56,9 +56,18 @@ def default_scenario(
     second = begins + length * draw.uniform(0.75, 0.85)
     places = [_high_place(site, at, draw) for at in (first, second)]
     return _TEMPLATE.format(
-        seed=seed, first=first, ra_deg=places[0][0], dec_deg=places[0][1], mag=draw.uniform(13.5, 14.5),
-        alpha=draw.uniform(1.0, 1.2), rain=rain, dry=rain + timedelta(minutes=12), second=second,
-        ra2_deg=places[1][0], dec2_deg=places[1][1], mag2=draw.uniform(13.5, 14.5),
+        seed=seed,
+        first=first,
+        ra_deg=places[0][0],
+        dec_deg=places[0][1],
+        mag=draw.uniform(13.5, 14.5),
+        alpha=draw.uniform(1.0, 1.2),
+        rain=rain,
+        dry=rain + timedelta(minutes=12),
+        second=second,
+        ra2_deg=places[1][0],
+        dec2_deg=places[1][1],
+        mag2=draw.uniform(13.5, 14.5),
     )
 
 

@@ -55,8 +55,15 @@ def prepare_masters(
 
 
 def _take(
-    clock: VirtualClock, camera: Camera, name: str, settings: CameraSettings, folder: Path, kind: str,
-    exposure_s: float, band: str | None, number: int,
+    clock: VirtualClock,
+    camera: Camera,
+    name: str,
+    settings: CameraSettings,
+    folder: Path,
+    kind: str,
+    exposure_s: float,
+    band: str | None,
+    number: int,
 ) -> Path:
     start = clock.now()
     camera.start_exposure(exposure_s, kind == "flat")

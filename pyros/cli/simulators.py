@@ -1,0 +1,164 @@
+"""`pyros simulators`: an observatory's devices, simulated, for a daemon in another terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from pyros.cli.run import refuse
+from pyros.clock import WallClock
+from pyros.config import ConfigError, Settings, load
+
+HOSTS = ("127.0.0.1", "localhost", "::1")
+EXAMPLE = """\
+# Written by `pyros simulators`: the daemon's view of an observatory that is simulated on this machine.
+mode = "simulation"
+seed = {seed}
+
+[site]
+name = "San Pedro Mártir"
+longitude_deg = -115.4637
+latitude_deg = 31.0442
+height_m = 2830.0
+
+[safety]
+hold_off_s = 60.0
+
+[devices.telescope]
+url = "lx200+tcp://127.0.0.1:{mount}"
+
+[devices.plc]
+url = "modbus://127.0.0.1:{plc}?unit=1"
+
+[devices.camera.vis]
+url = "alpaca://127.0.0.1:{camera}/camera/0"
+filter_wheel = "vis"
+pixels = 512
+gain_e_per_adu = 1.5
+cooler_c = -20.0
+
+[devices.filter_wheel.vis]
+url = "ifw+tcp://127.0.0.1:{wheel}"
+
+[[alerts.source]]
+kind = "vtp"
+url = "vtp://127.0.0.1:{broker}"
+
+[analyzer]
+catalogue = "simulated_catalogue"
+"""
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="An observatory.toml whose devices are on this machine; one is written if there is none.",
+)
+@click.option(
+    "--first-port",
+    type=click.IntRange(1024, 65_530),
+    default=4030,
+    show_default=True,
+    help="Used when FILE is written.",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of weather, stars and noise.")
+def simulators(config: Path, first_port: int, seed: int) -> None:
+    """Simulate the devices that FILE names, where it says that they are, until SIGTERM or ctrl-C."""
+    from pyros.cli.daemon import LOOK_S, Ending
+
+    try:
+        if not config.exists():
+            _write(config, first_port, seed)
+        settings = load(config)
+    except (OSError, ConfigError) as error:
+        refuse(*str(error).splitlines())
+        return
+    clock = WallClock()
+    with contextlib.ExitStack() as running, Ending(clock) as ending:
+        try:
+            for line in _start(settings, clock, seed, running):
+                click.echo(line)
+        except (OSError, ValueError) as error:
+            refuse(str(error))
+        click.echo(f"in another terminal: pyros run --config {config}")
+        while not ending.cause:
+            ending.rest(LOOK_S)
+        click.echo(f"{signal.Signals[ending.cause].name}: the simulators end")
+
+
+def _write(config: Path, first_port: int, seed: int) -> None:
+    names = ("mount", "plc", "camera", "wheel", "broker")
+    ports = {name: first_port + place for place, name in enumerate(names)}
+    config.parent.mkdir(parents=True, exist_ok=True)
+    (config.parent / "simulated_catalogue").mkdir(exist_ok=True)
+    config.write_text(EXAMPLE.format(seed=seed, **ports), encoding="utf-8")
+    click.echo(f"{config} was written")
+
+
+def _start(settings: Settings, clock: WallClock, seed: int, running: contextlib.ExitStack) -> list[str]:
+    """Start a server for each device; return a line for each.
+
+    Raises
+    ------
+    ValueError, OSError
+        If an address is not on this machine, or is taken.
+    """
+    from simulators.camera import CameraServer
+    from simulators.lx200_server import Lx200Session
+    from simulators.mount import SimulatedMount
+    from simulators.plc import PlcServer, SimulatedPlc
+    from simulators.serve import TcpServer
+    from simulators.vtp_broker import VtpBroker
+    from simulators.wheel import IfwSession, SimulatedWheel
+    from simulators.world import Site, World
+
+    place, devices, lines = settings.site, settings.devices, list[str]()
+    world = World(clock, Site(place.longitude_deg, place.latitude_deg, place.height_m), seed)
+
+    def serve(name: str, url: str, start: Callable[[tuple[str, int]], object], stop: Callable[[], None]) -> None:
+        try:
+            start(_here(name, url))
+        except OSError as error:
+            raise OSError(f"{name} cannot listen at {url}: {error.strerror or error}") from None
+        running.callback(stop)
+        lines.append(f"{name:20} {url}")
+
+    mount, plc = SimulatedMount(world), PlcServer(SimulatedPlc(world))
+    session = TcpServer(clock, world.faults, mount.name, lambda link: Lx200Session(mount, link))
+    world.pointing(clock.now())  # loads astropy, so that the first client is answered in time
+    serve("telescope", devices.telescope.url, session.start, session.stop)
+    serve("plc", devices.plc.url, plc.start, plc.stop)
+    for name, wheel in devices.filter_wheel.items():
+        model = SimulatedWheel(world, f"filter_wheel:{name}")
+        line = TcpServer(clock, world.faults, model.name, lambda link, model=model: IfwSession(model, link))
+        serve(model.name, wheel.url, line.start, line.stop)
+    for name, settings_of in devices.camera.items():
+        camera = CameraServer(
+            world,
+            name,
+            clock=clock,
+            seed=seed,
+            pixels=settings_of.pixels,
+            field_arcmin=settings_of.field_arcmin,
+            catalogue_dir=settings.analyzer.catalogue,
+        )
+        serve(f"camera:{name}", settings_of.url, lambda at, camera=camera: camera.start(*at), camera.stop)
+    for source in settings.alerts.source:
+        broker = VtpBroker(world)
+        serve(f"broker {source.name}", source.url, broker.start, broker.stop)
+    return lines
+
+
+def _here(name: str, url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    if parts.hostname not in HOSTS or parts.port is None:
+        raise ValueError(f"{name} is at {url}; only what is at 127.0.0.1:PORT can be simulated")
+    return parts.hostname, parts.port
