@@ -1,20 +1,30 @@
 """The archivist: the only one that writes to the store.
 
-Takes `Commit`, answered with `Committed` after COMMIT or with `Refused`; all that waits is written in one transaction.
-Decides nothing. Refuses what an older incarnation of a sender wanted written. When it dies, what was not answered was
-not written; who asked asks again or gives up.
+Takes `Commit`, answered with `Committed` after COMMIT, `Refused`, or `Failed` when the disk took nothing; all that
+waits is written in one transaction. Once a day, around local noon, it makes old telemetry smaller. Decides nothing.
+Refuses what an older incarnation of a sender wanted written. When it dies, what was not answered was not written; who
+asked asks again or gives up.
 """
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Context, Deferred
-from pyros.messages.base import Command, Refused
+from pyros.messages.base import Command, Failed, Refused
 from pyros.messages.store import Commit, Committed, Flush
 from pyros.messages.system import ArchivistState
 from pyros.store.commit import apply
 from pyros.store.database import Store, open_store
 from pyros.store.migrations import migrate
+from pyros.store.retention import forget, thin
+
+HOUSEKEEPING_S = 3600.0
+FINE = timedelta(days=7)
+"""How long every reading of devices and weather is kept; older ones become one a minute."""
+KEPT = timedelta(days=400)
+"""How long those are kept."""
 
 
 class Archivist(Actor):
@@ -27,11 +37,17 @@ class Archivist(Actor):
         self._waiting: list[tuple[Commit, Deferred]] = []
         self._epochs: dict[str, int] = {}
         self._commits = self._rows = self._refused = 0
+        self._problem = ""
+        self._thinned_on = ""
+        self._next_look_s = 0.0
 
     def on_start(self) -> None:
         """Open the two files, and bring their tables up to date."""
         self._store = open_store(self._environment.state_folder, self._environment.settings.store.synchronous)
         migrate(self._store)
+        self.after(HOUSEKEEPING_S, Flush())
+        self._next_look_s = self.clock.monotonic_s() + HOUSEKEEPING_S
+        self.show()
 
     def on_stop(self) -> None:
         """Write what waits, and close."""
@@ -52,8 +68,12 @@ class Archivist(Actor):
         return answer
 
     def on_flush(self, _: Command) -> None:
-        """Write everything that waits in one transaction, then answer."""
+        """Write everything that waits in one transaction, then answer; once an hour look after old telemetry."""
         self._flush()
+        if self.clock.monotonic_s() >= self._next_look_s - 1.0:
+            self._next_look_s = self.clock.monotonic_s() + HOUSEKEEPING_S
+            self.after(HOUSEKEEPING_S, Flush())
+            self._keep_house()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -67,7 +87,30 @@ class Archivist(Actor):
             else:
                 self._refused += 1
             answer.answer(reply)
+        self._note("; ".join(dict.fromkeys(reply.reason for reply in replies if isinstance(reply, Failed))))
+
+    def _keep_house(self) -> None:
+        """Thin and forget at the quietest hour: around local noon, once a day."""
+        local = self.clock.now() + timedelta(hours=self._environment.site.longitude_deg / 15)
+        if self._store is None or not is_quiet(local) or self._thinned_on == f"{local:%Y-%m-%d}":
+            return
+        self._thinned_on = f"{local:%Y-%m-%d}"
+        thin(self._store, self.clock.now() - FINE)
+        forget(self._store, self.clock.now() - KEPT)
+        self.show()
+
+    def _note(self, problem: str) -> None:
+        """Show at once when the disk begins or ceases to fail; the counts alone are told on demand."""
+        if problem != self._problem:
+            self._problem = problem
+            self.show()
 
     def state(self) -> ArchivistState:
-        """Return how much was written."""
-        return ArchivistState(commits=self._commits, rows=self._rows, refused=self._refused, file="pyros.db")
+        """Return how much was written, and what the disk refuses."""
+        file = f"pyros.db: {self._problem}" if self._problem else "pyros.db"
+        return ArchivistState(commits=self._commits, rows=self._rows, refused=self._refused, file=file)
+
+
+def is_quiet(local: datetime) -> bool:
+    """Tell whether it is around noon, local mean time."""
+    return 11 <= local.hour < 14

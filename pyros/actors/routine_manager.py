@@ -1,14 +1,18 @@
-"""The routine manager: users' requests. Is it valid, does the user have the time, is it for tonight?
+"""The routine manager: whether a user's request is valid, the user has the time, and it is for tonight.
 
-Takes `SubmitRequest` (answered `Submitted`), `CancelSequence`, and `MonitorState` for the night's course; emits
-`RoutineManagerState`. In the evening it makes OBSERVABLE what is complete and may be observed tonight, and expires what
-can never be observed again. When it dies the store has everything.
+Takes `SubmitRequest` (answered `Submitted`), `OpenProgramme`, `CancelSequence`, `SequenceEnded`, and `MonitorState` for
+the night's course; emits `RoutineManagerState`. In the evening it makes OBSERVABLE what is complete and may be observed
+tonight, and expires what can never be observed again; a request ends when all of its sequences have. The rules are in
+routine_rules.py. When it dies the store has everything.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+from pyros.actors import routine_rules as rules
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context, Deferred
 from pyros.messages.base import Failed, Refused
@@ -18,18 +22,29 @@ from pyros.messages.night import (
     OpenProgramme,
     Replan,
     RoutineManagerState,
+    SequenceEnded,
     SubmitRequest,
     Submitted,
 )
 from pyros.messages.store import Change, Commit, Committed, Insert
-from pyros.store.builder import AlbumDraft, BuildError, PlanDraft, RequestDraft, SequenceDraft, build_request
+from pyros.store.builder import BuildError, build_request
 from pyros.store.database import Reader, open_reader
-from pyros.store.quota import balance, open_reservations, release
-from pyros.store.repositories import account, observable_sequences, programme, sequence_counts, sequence_tree
+from pyros.store.quota import balance, open_reservations
+from pyros.store.repositories import (
+    SequenceTree,
+    account,
+    observable_sequences,
+    open_requests,
+    programme,
+    sequence_counts,
+    sequence_tree,
+)
 
-FRAME_OVERHEAD_S = 4.0
-"""Readout and the like, per frame, in the estimate of a sequence's length."""
-POINTING_S = 30.0
+MOST_RESUMPTIONS = 3
+"""How often in a night a sequence that a device interrupted is tried again."""
+
+MOST_REFUSALS = 3
+"""How often in a row the evening's changes are tried again that the store has refused."""
 
 
 class RoutineManager(Actor):
@@ -40,11 +55,17 @@ class RoutineManager(Actor):
         self.environment = environment
         self._reader: Reader | None = None
         self._opened_for = ""
+        self._opening = False
+        self._open_again = ""
+        """Why the requests have to be gone through once more when the present opening is stored."""
+        self._refusals = 0
+        self._interruptions: Counter[int] = Counter()
 
     def on_start(self) -> None:
         """Open the store and follow the night."""
         self._reader = open_reader(self.environment.state_folder)
-        self.subscribe(MonitorState)
+        self.subscribe(MonitorState, SequenceEnded)
+        self._end_requests()
         self.show()
 
     def on_stop(self) -> None:
@@ -52,98 +73,98 @@ class RoutineManager(Actor):
         if self._reader is not None:
             self._reader.close()
 
+    @property
+    def _store(self) -> Reader:
+        assert self._reader is not None  # noqa: S101 - opened in on_start
+        return self._reader
+
+    def _commit(self, writes: list[Any], reason: str, then: Callable[[Answer], None]) -> None:
+        commit = Commit(writes=writes, reason=reason[:200])
+        self.ask("archivist", commit, self.clock.at_least_real(20.0, 10.0), then)
+
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def on_submit_request(self, message: SubmitRequest) -> Deferred | Refused:
-        """Check a request and store it whole."""
-        assert self._reader is not None  # noqa: S101 - opened in on_start
-        user = account(self._reader, message.user)
-        owner = programme(self._reader, message.programme)
-        cameras = self.environment.settings.devices.camera
+        """Check a request, store it whole, and take it for tonight if it is for tonight."""
+        user = account(self._store, message.user)
+        owner = programme(self._store, message.programme)
         if user is None or user["status"] != "VALIDATED":
             return Refused(reason=f"user {message.user!r} has no validated account")
         if owner is None or not owner["active"]:
             return Refused(reason=f"programme {message.programme!r} does not exist or is not open")
-        if message.camera not in cameras:
-            return Refused(reason=f"camera {message.camera!r} does not exist; there are {', '.join(cameras)}")
-        draft = draft_of(message, user["id"], owner["id"])
-        needed_s = draft.sequences[0].duration_s
-        left = balance(self._reader, user["id"], owner["id"])
-        if left.available_s < needed_s:
+        now = self.clock.now()
+        refusal = rules.impossible(message, self.environment.settings, self.environment.site, now)
+        if refusal is not None:
+            return Refused(reason=refusal)
+        draft = rules.draft_of(message, user["id"], owner["id"])
+        needed_s, left_s = draft.sequences[0].duration_s, balance(self._store, user["id"], owner["id"]).available_s
+        if left_s < needed_s:
             return Refused(
-                reason=f"{message.user} has {left.available_s:.0f} s left in {message.programme}; this needs {needed_s:.0f} s"
+                reason=f"{message.user} has {left_s:.0f} s left in {message.programme}; this needs {needed_s:.0f} s"
             )
         try:
-            commit = build_request(draft, self.clock.now())
+            commit = build_request(draft, now)
         except BuildError as error:
             return Refused(reason=str(error))
         return self._store_request(commit, message.name)
 
     def _store_request(self, commit: Commit, name: str) -> Deferred:
+        """Store the request and, in the same commit, accept it: it has just been checked."""
         answer = Deferred()
+        accepted = Change(
+            table="request", key={"$ref": 0}, values={"status": "ACCEPTED"}, expect={"status": "SUBMITTED"}
+        )
 
         def stored(reply: Answer) -> None:
             if not isinstance(reply, Committed):
                 answer.answer(Failed(reason=f"request {name} was not stored: {getattr(reply, 'reason', reply)}"))
                 return
-            pairs = zip(commit.writes, reply.ids, strict=True)
+            pairs = zip(commit.writes, reply.ids, strict=False)
             sequence_ids = [row_id for write, row_id in pairs if write.table == "sequence"]
             answer.answer(Submitted(request_id=reply.ids[0], sequence_ids=sequence_ids))
             self._open_for_tonight(f"request {name}")
 
-        self.ask("archivist", commit, self.clock.at_least_real(10.0, 10.0), stored)
+        self._commit([*commit.writes, accepted], commit.reason, stored)
         return answer
 
     def on_open_programme(self, message: OpenProgramme) -> Deferred | Refused:
         """Open a programme, if it is new, and enter a grant into the ledger."""
-        assert self._reader is not None  # noqa: S101 - opened in on_start
-        user = account(self._reader, message.user)
+        user = account(self._store, message.user)
         if user is None:
             return Refused(reason=f"user {message.user!r} has no account")
-        known = programme(self._reader, message.name)
-        writes: list[Any] = [] if known else [
-            Insert(table="programme", values={"name": message.name, "title": message.title})
-        ]
-        writes.append(
-            Insert(
-                table="quota_entry",
-                values={
-                    "user_id": user["id"], "programme_id": known["id"] if known else {"$ref": 0}, "kind": "grant",
-                    "seconds": message.grant_s, "at": self.clock.now(),
-                },
-            )
-        )
+        known = programme(self._store, message.name)
+        fresh = Insert(table="programme", values={"name": message.name, "title": message.title})
+        grant = {
+            "user_id": user["id"],
+            "programme_id": known["id"] if known else {"$ref": 0},
+            "kind": "grant",
+            "seconds": message.grant_s,
+            "at": self.clock.now(),
+        }
         answer = Deferred()
-        commit = Commit(writes=writes, reason=f"programme {message.name}"[:200])
-        self.ask("archivist", commit, self.clock.at_least_real(10.0, 10.0), answer.answer)
+        writes: list[Any] = [*([] if known else [fresh]), Insert(table="quota_entry", values=grant)]
+        self._commit(writes, f"programme {message.name}", answer.answer)
         return answer
 
     def on_cancel_sequence(self, message: CancelSequence) -> Refused | Deferred:
         """Take a sequence out, with its reserved time given back."""
-        assert self._reader is not None  # noqa: S101 - opened in on_start
-        tree = sequence_tree(self._reader, message.sequence_id)
+        tree = sequence_tree(self._store, message.sequence_id)
         if tree is None:
             return Refused(reason=f"sequence {message.sequence_id} does not exist")
-        if tree.status not in {"DRAFT", "COMPLETE", "OBSERVABLE", "PLANNED"}:
-            return Refused(reason=f"sequence {message.sequence_id} is {tree.status}; only what has not begun is cancelled")
-        now = self.clock.now()
-        writes: list[Any] = [
-            Change(
-                table="sequence", key=tree.id, expect={"status": tree.status},
-                values={"status": "CANCELLED", "reason": f"cancelled by {message.by}"},
-            )
-        ]
-        for held in open_reservations(self._reader, tree.id):
-            writes += release(held, now)
+        if tree.status not in {"DRAFT", "COMPLETE", "OBSERVABLE", "PLANNED", "INTERRUPTED"}:
+            return Refused(reason=f"sequence {tree.id} is {tree.status}; only what has not begun is cancelled")
+        held = open_reservations(self._store, tree.id)
+        writes = rules.step(tree, "CANCELLED", f"cancelled by {message.by}", held, self.clock.now())
         answer = Deferred()
 
         def stored(reply: Answer) -> None:
             answer.answer(reply)
             if isinstance(reply, Committed):
+                self._end_requests()
                 self.tell("majordome", Replan(cause=f"sequence {tree.id} was cancelled"))
                 self.show()
 
-        self.ask("archivist", Commit(writes=writes, reason=f"sequence {tree.id} cancelled"), 10.0, stored)
+        self._commit(writes, f"sequence {tree.id} cancelled", stored)
         return answer
 
     # -- the night ---------------------------------------------------------------------------------------------------
@@ -152,55 +173,59 @@ class RoutineManager(Actor):
         """Open the requests for the night once, in the evening (or at whatever hour we start)."""
         if message.night and message.night != self._opened_for and message.ends is not None:
             self._opened_for = message.night
+            self._interruptions.clear()
             self._open_for_tonight(f"night {message.night}")
 
+    def on_sequence_ended(self, message: SequenceEnded) -> None:
+        """End its request if it was the last; what a device interrupted is tried again, a few times a night."""
+        if message.outcome == "INTERRUPTED":
+            self._interruptions[message.sequence_id] += 1
+            self._open_for_tonight(f"after the interruption of sequence {message.sequence_id}")
+        self._end_requests()
+        self.show()
+
     def _open_for_tonight(self, cause: str) -> None:
-        assert self._reader is not None  # noqa: S101 - opened in on_start
+        """Go through all sequences that may change for tonight; one going through at a time."""
         monitor = self.latest(MonitorState)
         if monitor is None or monitor[0].begins is None or monitor[0].ends is None:
             return
-        begins, ends = monitor[0].begins, monitor[0].ends
-        now = self.clock.now()
-        writes: list[Any] = []
-        for tree in observable_sequences(self._reader, ("COMPLETE", "OBSERVABLE", "PLANNED", "INTERRUPTED")):
-            if tree.latest is not None and tree.latest < now:
-                status, reason = "EXPIRED", f"its window ended at {tree.latest:%Y-%m-%d %H:%M}"
-            elif tree.status == "COMPLETE" and _overlaps(tree.earliest, tree.latest, begins, ends):
-                status, reason = "OBSERVABLE", ""
-            else:
+        if self._opening:
+            self._open_again = cause
+            return
+        now, writes = self.clock.now(), list[Any]()
+        for tree in observable_sequences(self._store, ("COMPLETE", "OBSERVABLE", "PLANNED", "INTERRUPTED")):
+            if self._interruptions[tree.id] > MOST_RESUMPTIONS:
                 continue
-            values = {"status": status, "reason": reason}
-            writes.append(Change(table="sequence", key=tree.id, values=values, expect={"status": tree.status}))
-            if status == "EXPIRED":
-                writes += [write for held in open_reservations(self._reader, tree.id) for write in release(held, now)]
+            change = rules.for_tonight(tree, monitor[0].begins, monitor[0].ends, now, self._available_s(tree))
+            if change is not None:
+                writes += rules.step(tree, *change, open_reservations(self._store, tree.id), now)
         if writes:
-            self.ask("archivist", Commit(writes=writes, reason=cause[:200]), self.clock.at_least_real(20.0, 10.0), self._opened)
+            self._opening = True
+            self._commit(writes, cause, self._opened)
+
+    def _available_s(self, tree: SequenceTree) -> float:
+        return 0.0 if tree.user_id is None else balance(self._store, tree.user_id, tree.programme_id).available_s
 
     def _opened(self, reply: Answer) -> None:
+        self._opening = False
+        again, self._open_again = self._open_again, ""
+        self._refusals = self._refusals + 1 if isinstance(reply, Refused) else 0
         if isinstance(reply, Committed):
             self.tell("majordome", Replan(cause="new observable sequences"))
+            self._end_requests()
+        if again or 0 < self._refusals <= MOST_REFUSALS:  # refused: a row has changed since it was read
+            self._open_for_tonight(again or "again")
         self.show()
+
+    def _end_requests(self) -> None:
+        """End the requests whose sequences are all over."""
+        ended = {number: rules.request_over(rows) for number, rows in open_requests(self._store).items()}
+        writes = [
+            Change(table="request", key=number, values={"status": status}) for number, status in ended.items() if status
+        ]
+        if writes:
+            self._commit(writes, "requests that are over", lambda _: None)
 
     def state(self) -> RoutineManagerState:
         """Return how many sequences are in each state."""
-        assert self._reader is not None  # noqa: S101 - opened in on_start
-        return RoutineManagerState(counts=sequence_counts(self._reader))
-
-
-def _overlaps(earliest: Any, latest: Any, begins: Any, ends: Any) -> bool:
-    return (earliest is None or earliest < ends) and (latest is None or latest > begins)
-
-
-def draft_of(message: SubmitRequest, user_id: int, programme_id: int) -> RequestDraft:
-    """Return the tree of a request with one sequence, and its length with all that belongs to it."""
-    plan = PlanDraft(filter=message.filter, exposure_s=message.exposure_s, count=message.count)
-    duration_s = message.count * (message.exposure_s + FRAME_OVERHEAD_S) + POINTING_S
-    sequence = SequenceDraft(
-        name=message.name, target_name=message.target_name, ra_deg=message.ra_deg, dec_deg=message.dec_deg,
-        priority=message.priority, duration_s=duration_s, earliest=message.earliest, latest=message.latest,
-        min_altitude_deg=message.min_altitude_deg, moon_separation_deg=message.moon_separation_deg, status="COMPLETE",
-        albums=[AlbumDraft(camera=message.camera, plans=[plan])],
-    )
-    return RequestDraft(
-        name=message.name, user_id=user_id, programme_id=programme_id, status="SUBMITTED", sequences=[sequence]
-    )
+        return RoutineManagerState(counts=sequence_counts(self._store))

@@ -58,8 +58,12 @@ class UserManager(Actor):
     def on_add_user(self, message: AddUser) -> Deferred:
         """Make an account; made by hand at the machine, it is validated at once."""
         values = {
-            "name": message.name, "email": message.email, "role": message.role, "status": "VALIDATED",
-            "validated_by": self.user or "command line", "password_hash": message.password_hash,
+            "name": message.name,
+            "email": message.email,
+            "role": message.role,
+            "status": "VALIDATED",
+            "validated_by": self.user or "command line",
+            "password_hash": message.password_hash,
             "created_at": self.clock.now(),
         }
         answer = Deferred()

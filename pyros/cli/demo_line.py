@@ -1,4 +1,4 @@
-"""The line at the foot of `pyros demo`: the simulated time, the mode, what runs, and tonight's alert."""
+"""The line at the foot of `pyros demo`: the simulated time, tonight's alert, the mode, and what runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyros.messages.night import MajordomeState, MonitorState, ObservationManage
 
 def progress(system: System) -> Text:
     """Return what goes on now, in one line."""
-    parts = [f"{system.clock.now():%Y-%m-%d %H:%M:%S} UTC", *_mode(system), *_run(system), *_alert(system)]
+    parts = [f"{system.clock.now():%H:%M:%S} UTC", *_alert(system), *_mode(system), *_run(system)]
     return Text(" · ".join(parts), style="bold", overflow="ellipsis", no_wrap=True)
 
 
@@ -20,7 +20,7 @@ def _mode(system: System) -> list[str]:
     said = [] if majordome is None else [majordome[0].mode]
     if monitor is not None:
         level = monitor[0].level
-        said += [monitor[0].phase, level if level == "SAFE" else f"{level} ({', '.join(monitor[0].reasons)})"]
+        said += [level if level == "SAFE" else f"{level} ({', '.join(monitor[0].reasons)})"]
     return said
 
 
@@ -36,7 +36,7 @@ def _run(system: System) -> list[str]:
 def _alert(system: System) -> list[str]:
     latest = system.events.latest(AlertManagerState)
     if latest is None or not latest[0].alerts:
-        return ["no alert"]
+        return []
     return [_in_words(latest[0].alerts[-1])]
 
 

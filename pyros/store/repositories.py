@@ -214,6 +214,12 @@ def strategy_row(reader: Reader, name: str, version: int) -> int | None:
     return None if row is None else row["id"]
 
 
+def strategy_of(reader: Reader, strategy_id: int | None) -> str:
+    """Return name and version of a strategy's row, or nothing."""
+    row = _one(reader, Strategy, Strategy.id == strategy_id)
+    return "" if row is None else f"{row['name']} {row['version']}"
+
+
 def programme(reader: Reader, name: str) -> dict[str, Any] | None:
     """Return a programme, or None."""
     return _one(reader, Programme, Programme.name == name)

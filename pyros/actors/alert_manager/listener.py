@@ -2,8 +2,9 @@
 
 Takes `Connect`, `FrameReceived` and `ConnectionLost` from its own reader thread, `Poll`; emits `ListenerState`. The
 reader thread only reads and hands over whole frames; this actor asks the alert manager to store a notice and writes the
-ack when it is stored. A broker that is silent for two minutes is left and called again, with a growing backoff. When it
-dies its socket is closed, and the next incarnation connects; what was not acknowledged is sent again by the broker.
+ack when it is stored. One that could not be stored is kept here and offered again, because brokers do not send twice. A
+broker that is silent for two minutes is left and called again, with a growing backoff. When it dies its socket is
+closed, and the next incarnation connects.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import deque
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from pyros.actors.alert_manager import vtp
-from pyros.actors.alert_manager.voevent import NoticeError, read
+from pyros.actors.alert_manager.voevent import NoticeError, parse_xml
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context
 from pyros.config import AlertSource
@@ -28,6 +30,10 @@ SILENCE_S = 120.0
 LOOK_EVERY_S = 30.0
 BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 STORE_S = 30.0
+MOST_KEPT = 100
+"""Notices that wait to be offered to the alert manager again."""
+SEND_TIMEOUT = struct.pack("ll", int(CONNECT_S), 0)
+"""A `struct timeval`. Python's own timeout would hold for the reader's thread too."""
 
 
 class VtpListener(Actor):
@@ -46,6 +52,7 @@ class VtpListener(Actor):
         self._frames = 0
         self._last_frame_at: datetime | None = None
         self._problem = "not connected yet"
+        self._kept: deque[NoticeArrived] = deque(maxlen=MOST_KEPT)
 
     def on_start(self) -> None:
         """Call the broker."""
@@ -112,8 +119,11 @@ class VtpListener(Actor):
             link.close()
 
     def on_poll(self, _: Poll) -> None:
-        """Leave a broker that says nothing."""
+        """Leave a broker that says nothing; offer again what could not be stored."""
         self.after(self.clock.at_least_real(LOOK_EVERY_S, 2.0), Poll())
+        kept, self._kept = self._kept, deque(maxlen=MOST_KEPT)
+        for arrived in kept:
+            self._offer(arrived)
         silent_s = (self.clock.now() - self._last_frame_at).total_seconds() if self._last_frame_at else 0.0
         if self._socket is not None and silent_s > self.clock.at_least_real(SILENCE_S, 10.0):
             self._hang_up()
@@ -136,27 +146,25 @@ class VtpListener(Actor):
         elif kind == "authenticate":
             self._send(vtp.authenticate_reply(vtp.read_transport(message.raw), self._local_ivorn, self.clock.now()))
         elif kind in {"voevent", "unreadable"}:
-            self._hand_on(message.raw)
+            self._offer(NoticeArrived(raw=message.raw, transport=self._source.name, received_at=self._last_frame_at))
         self.show()
 
-    def _hand_on(self, raw: bytes) -> None:
-        arrived = NoticeArrived(raw=raw, transport=self._source.name, received_at=self.clock.now())
-
+    def _offer(self, arrived: NoticeArrived) -> None:
         def stored(reply: Answer) -> None:
             if isinstance(reply, NoticeStored):
-                self._acknowledge(raw)
-            else:
-                self._problem = f"a notice was not stored and not acknowledged: {getattr(reply, 'reason', reply)}"
-                self.show()
+                self._acknowledge(arrived.raw)
+                return
+            self._kept.append(arrived)
+            self._problem = f"a notice is not stored yet and not acknowledged: {getattr(reply, 'reason', reply)}"
+            self.show()
 
         self.ask("alert_manager", arrived, self.clock.at_least_real(STORE_S, 10.0), stored)
 
     def _acknowledge(self, raw: bytes) -> None:
-        try:
-            ivorn = read(raw).ivorn
-        except NoticeError:
-            return  # it is in quarantine; there is no name to acknowledge
-        self._send(vtp.ack(ivorn, self._local_ivorn, self.clock.now()))
+        """Acknowledge by name, in quarantine or not: what is never acknowledged makes a broker drop us."""
+        ivorn = name_of(raw)
+        if ivorn:
+            self._send(vtp.ack(ivorn, self._local_ivorn, self.clock.now()))
 
     def _send(self, xml: bytes) -> None:
         link = self._socket
@@ -177,3 +185,11 @@ class VtpListener(Actor):
             last_frame_at=self._last_frame_at,
             problem=self._problem,
         )
+
+
+def name_of(raw: bytes) -> str:
+    """Return a notice's IVORN even if nothing else of it makes sense, or nothing."""
+    try:
+        return str(parse_xml(raw).get("ivorn") or "").strip()
+    except NoticeError:
+        return ""

@@ -7,6 +7,7 @@ bound of position and flux (King 1983, PASP 95, 163).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -234,7 +235,7 @@ def measure_psf(pixels: NDArray[Any], variance: NDArray[Any], x: Array, y: Array
 
     begin = np.array([np.log(first.sigma_px), first.wing])
     simplex = begin + np.array([[0, 0], [0.25, 0], [0, 0.15]])
-    options = {"initial_simplex": simplex, "xatol": 0.01, "fatol": 0.005, "maxfev": 40}
+    options = {"initial_simplex": simplex, "xatol": 0.02, "fatol": 0.005, "maxfev": 30}
     best = minimize(misfit, begin, method="Nelder-Mead", options=options).x
     return Psf(float(np.exp(best[0].clip(-2, 2.5))), float(best[1].clip(0, 0.6)))
 
@@ -243,7 +244,14 @@ def _first_width(pixels: NDArray[Any], x: Array, y: Array) -> float:
     """Width from the median share of the 3 × 3 core's flux that falls on the brightest pixel."""
     core, _ = cut_out(pixels, x, y, 1)
     share = float(np.median(core[:, 1, 1] / np.maximum(core.sum((1, 2)), 1e-9)))
+    widths, shares = _core_shares()
+    return float(widths[np.argmin(np.abs(shares - share))])
+
+
+@lru_cache(maxsize=1)
+def _core_shares() -> tuple[Array, Array]:
+    """Return widths in pixels, and what share of the core a star a quarter of a pixel off centre puts on its middle."""
     widths = np.geomspace(0.25, 6, 60)
     centre = np.array([0.25])
-    shares = [value[0, 1, 1] / value[0].sum() for value in (stamps(Psf(w, 0.0), centre, centre, 1)[0] for w in widths)]
-    return float(widths[np.argmin(np.abs(np.array(shares) - share))])
+    models = [stamps(Psf(width, 0.0), centre, centre, 1)[0] for width in widths]
+    return widths, np.array([value[0, 1, 1] / value[0].sum() for value in models])

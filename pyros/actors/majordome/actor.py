@@ -1,53 +1,61 @@
 """Majordome: the state of the observatory.
 
-Takes `SafetyVerdict` (its tick), `ObserveAlert`, `ScheduleMade`, `SequenceEnded`, `ExecutionRefused` and people's
-`StartObserving`, `StopObserving`, `Pause`, `Resume`, `Lockdown`, `Release`; emits `MajordomeState`, `ModeChanged`, `Permit` and, after
-each fresh verdict, the `Beat` that feeds the PLC's dead-man. It alone decides what runs and who may interrupt whom, and
-orders all plannings of the night. When it dies the permits age and no beat is sent; the next incarnation starts closed
-in its mind, sees the dome as it is, and goes on from there.
+Takes `SafetyVerdict` (its tick), `ObserveAlert`, `Replan`, `ScheduleMade`, `SequenceEnded`, `ExecutionRefused` and
+people's `StartObserving`, `StopObserving`, `Pause`, `Resume`, `Lockdown`, `Release`; emits `MajordomeState`,
+`ModeChanged`, `Permit` and, after each fresh verdict, the `Beat` that feeds the PLC's dead-man. It alone decides what
+runs and who may interrupt whom, and orders all plannings of the night. Without verdicts it closes.
+
+When it dies the permits age and no beat is sent. The next incarnation takes people's orders from the store and the
+running sequence from the observation manager's last word, sees the dome as it is, and goes on from there.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
 
+from pyros.actors.devices.guard import safety_s
 from pyros.actors.environment import Environment
-from pyros.actors.kernel import Actor, Answer, Context
-from pyros.actors.majordome.policy import Step, View, missed, next_alert, next_mode, next_planned
-from pyros.messages.base import Done, Refused
-from pyros.messages.devices import Beat, CloseDome, OpenDome, Park, PlcState, TelescopeState
+from pyros.actors.kernel import Actor, Answer, Context, Deferred
+from pyros.actors.majordome.agenda import Agenda, Item
+from pyros.actors.majordome.orders import Orders, obey, orders_from
+from pyros.actors.majordome.policy import Step, View, may_start, next_mode, should_park
+from pyros.actors.majordome.replanning import Replanning
+from pyros.actors.majordome.turn import LOST_AFTER_S, Turn
+from pyros.messages.base import Command, Done, Refused
+from pyros.messages.devices import Beat, CloseDome, OpenDome, Park, PlcState, Poll, TelescopeState
 from pyros.messages.night import (
     Abort,
     Execute,
     ExecutionRefused,
     Lockdown,
     MajordomeState,
-    MakeSchedule,
     ModeChanged,
     MonitorState,
     ObservationManagerState,
     ObservatoryMode,
     ObserveAlert,
-    Pause,
     Permit,
     PlannedSequence,
     Release,
     Replan,
-    Resume,
+    SafetyLevel,
     SafetyVerdict,
     ScheduleMade,
     SequenceEnded,
     SequenceStarted,
-    StartObserving,
-    StopObserving,
 )
 from pyros.messages.store import Commit, Committed
 from pyros.store.database import Reader, open_reader
-from pyros.store.repositories import setting_write, settings
+from pyros.store.repositories import current_schedule, sequence_tree, setting_write, settings
 
+LOOK_EVERY_S = 2.0
 OPEN_AGAIN_S = 30.0
-LOCKDOWN = "lockdown"
+MOTION_S = 180.0
+PARK_AGAIN_S = 30.0
+ABORT_TAKES_S = 10.0
+LEAD_S = 45.0
+"""A slew may be commanded so long before the night; it takes less, and the camera waits for the rest."""
+SUPERVISOR = "supervisor"
 
 
 class Majordome(Actor):
@@ -60,72 +68,105 @@ class Majordome(Actor):
         self._mode: ObservatoryMode = "closed"
         self._why = "start"
         self._since = self.clock.now()
-        self._ordered: Literal["run", "pause", "stop", "lockdown"] = "run"
-        self._locked_by = ""
-        self._plan: list[PlannedSequence] = []
-        self._alerts: list[ObserveAlert] = []
-        self._current: PlannedSequence | ObserveAlert | None = None
-        self._night_planned = ""
-        self._replan_due: datetime | None = None
-        self._replan_cause = ""
-        self._open_refused_at: datetime | None = None
+        self._orders = self._lasting = self._stored = Orders()
+        self._storing = False
+        self._promises: list[Deferred] = []
+        self._agenda = Agenda()
+        self._turn = Turn()
+        self._replanning = Replanning()
+        self._hold = ("", self._since)
+        self._parked_at_s = float("-inf")
+        self._waits_for = ""
         self._beats = 0
         self._reader: Reader | None = None
+
+    def on_start(self) -> None:
+        """Take up people's orders, tonight's planning and what the observation manager is at."""
+        self.subscribe(SafetyVerdict, ScheduleMade, SequenceEnded, SequenceStarted, ExecutionRefused)
+        self._reader = open_reader(self.environment.state_folder)
+        self._orders = self._lasting = self._stored = orders_from(settings(self._reader))
+        schedule = current_schedule(self._reader)
+        if schedule is not None:
+            self._replanning.night_planned = schedule["night"]
+        observing = self.latest(ObservationManagerState)
+        if observing is not None and observing[0].sequence_id is not None:
+            tree = sequence_tree(self._reader, observing[0].sequence_id)
+            if tree is not None:
+                self._turn.adopt(tree, self.clock.now(), self.clock.monotonic_s())
+        self.show()
+        self.after(0.0, Poll())
 
     def on_stop(self) -> None:
         """Close the store."""
         if self._reader is not None:
             self._reader.close()
 
-    def on_start(self) -> None:
-        """Take up a stored lockdown, and what the observation manager is at."""
-        self.subscribe(SafetyVerdict, ScheduleMade, SequenceEnded, SequenceStarted, ExecutionRefused)
-        self._reader = open_reader(self.environment.state_folder)
-        lock = settings(self._reader).get(LOCKDOWN)
-        if lock:
-            self._ordered, self._locked_by = "lockdown", str(lock)
-        observing = self.latest(ObservationManagerState)
-        if observing is not None and observing[0].sequence_id is not None:
-            self.tell(
-                "observation_manager",
-                Abort(sequence_id=observing[0].sequence_id, cause="majordome was restarted"),
-            )
-        self.show()
-
     # -- the tick ----------------------------------------------------------------------------------------------------
 
     def on_safety_verdict(self, verdict: SafetyVerdict) -> None:
         """Decide; only then feed the heartbeat."""
-        view = self._look(verdict)
-        step = next_mode(view)
-        if step is not None:
-            self._go(step)
-        if self._mode == "observing":
-            self._observe(view)
+        self._decide(self._view(verdict.level, ", ".join(verdict.reasons)))
         self._permit()
         self._beats += 1
         self.tell("plc", Beat(verdict_at=verdict.at, count=self._beats))
         self.show()
 
-    def _look(self, verdict: SafetyVerdict) -> View:
+    def on_poll(self, _: Poll) -> None:
+        """Without verdicts nothing else makes it decide: then it closes. This feeds no heartbeat."""
+        self.after(self.clock.at_least_real(LOOK_EVERY_S, 0.5), Poll())
+        verdict = self.latest(SafetyVerdict)
+        limit_s = safety_s(self.clock, self.settings.safety.verdict_max_age_s)
+        if verdict is not None and verdict[1] > limit_s:
+            self._decide(self._view("UNSAFE", f"no safety verdict for {verdict[1]:.0f} s"))
+        self._store_orders()
+        self.show()
+
+    def _decide(self, view: View) -> None:
+        step = next_mode(view)
+        if step is not None:
+            self._go(step)
+            view = self._look()
+        self._park_if_due(view)
+        self._look_for_lost(view.now)
+        if self._mode == "observing":
+            self._plan_if_due(view)
+            self._start_next()
+
+    def _look(self) -> View:
+        """Return what is known now, by the last verdict."""
+        verdict = self.latest(SafetyVerdict)
+        if verdict is None or verdict[1] > safety_s(self.clock, self.settings.safety.verdict_max_age_s):
+            return self._view("UNSAFE", "no fresh safety verdict")
+        return self._view(verdict[0].level, ", ".join(verdict[0].reasons))
+
+    def _view(self, level: SafetyLevel, reasons: str) -> View:
         monitor, plc, telescope = self.latest(MonitorState), self.latest(PlcState), self.latest(TelescopeState)
+        now = self.clock.now()
         return View(
-            now=self.clock.now(),
+            now=now,
             mode=self._mode,
             since=self._since,
-            level=verdict.level,
-            reasons=", ".join(verdict.reasons),
+            level=level,
+            reasons=reasons,
             monitor=monitor[0] if monitor else None,
             plc=plc[0] if plc else None,
             telescope=telescope[0] if telescope else None,
-            ordered=self._ordered,
-            opening_takes_s=self.clock.at_least_real(180.0, 10.0),
-            closing_takes_s=self.clock.at_least_real(180.0, 10.0),
+            ordered=self._orders.ordered,
+            hold=self._hold[0] if now < self._hold[1] else "",
+            opening_takes_s=self.clock.at_least_real(MOTION_S, 10.0),
+            closing_takes_s=self.clock.at_least_real(MOTION_S, 10.0),
         )
 
     def _permit(self) -> None:
+        observing = self._mode == "observing"
+        plc = self.latest(PlcState)
         self.publish(
-            Permit(sequence_id=self._current_id(), open_dome=self._mode == "opening", at=self.clock.now())
+            Permit(
+                sequence_id=self._turn.sequence_id if observing else None,
+                open_dome=self._mode == "opening",
+                calibration=self._mode == "closed" and plc is not None and plc[0].dome == "closed",
+                at=self.clock.now(),
+            )
         )
 
     # -- modes -------------------------------------------------------------------------------------------------------
@@ -134,9 +175,11 @@ class Majordome(Actor):
         before, self._mode = self._mode, step.mode
         self._why, self._since = step.cause, self.clock.now()
         self.publish(ModeChanged(before=before, after=step.mode, cause=step.cause))
+        self._permit()
         match step.mode:
             case "opening":
-                self._open()
+                within_s = self.clock.at_least_real(10.0, 5.0)
+                self.ask("plc", OpenDome(cause=step.cause), within_s, self._opening_answered)
             case "observing":
                 self._want_planning("the dome is open", 0.0)
             case "closing":
@@ -144,104 +187,108 @@ class Majordome(Actor):
             case _:
                 pass
 
-    def _open(self) -> None:
-        now = self.clock.now()
-        if self._open_refused_at is not None and now - self._open_refused_at < timedelta(seconds=OPEN_AGAIN_S):
-            self._mode, self._why = "closed", "opening was refused a moment ago"
-            return
-        self._permit()
-        self.ask("plc", OpenDome(cause=self._why), 10.0, self._opening_answered)
-
     def _opening_answered(self, reply: Answer) -> None:
         if not isinstance(reply, Done) and self._mode == "opening":
-            self._open_refused_at = self.clock.now()
-            self._go(Step("closing", getattr(reply, "reason", "no answer")))
+            reason = str(getattr(reply, "reason", "no answer"))
+            self._hold = (reason, self.clock.now() + timedelta(seconds=self.clock.at_least_real(OPEN_AGAIN_S, 2.0)))
+            self._go(Step("closing", reason))
 
     def _close(self, cause: str) -> None:
         self._abort_running(cause)
         self.tell("plc", CloseDome(cause=cause))
-        self.tell("telescope", Park(cause=cause))
-        self._plan, self._replan_due = [], None
+        self._agenda.plan, self._replanning.due, self._waits_for = [], None, ""
+        self._parked_at_s = float("-inf")
+
+    def _park_if_due(self, view: View) -> None:
+        """Ask for parking until the mount says that it is parked: once nothing uses it, or the abort takes too long."""
+        running = self._turn.item is not None and view.late_s < self.clock.at_least_real(ABORT_TAKES_S, 2.0)
+        now_s = self.clock.monotonic_s()
+        if not should_park(view, running=running) or now_s - self._parked_at_s < self.clock.at_least_real(
+            PARK_AGAIN_S, 2.0
+        ):
+            return
+        self._parked_at_s = now_s
+        self.tell("telescope", Park(cause=self._why))
 
     # -- what runs ---------------------------------------------------------------------------------------------------
 
-    def _observe(self, view: View) -> None:
-        monitor = view.monitor
-        if monitor is None or monitor.begins is None or monitor.ends is None or view.level != "SAFE":
+    def _start_next(self) -> None:
+        """Start what is due, if nothing runs and everything allows it."""
+        if self._turn.item is not None:
             return
-        if view.now < monitor.begins - timedelta(seconds=self.settings.night.pointing_before_s):
-            return
-        if self._night_planned != monitor.night:
-            self._night_planned, self._replan_due = monitor.night, None
-            self._schedule(MakeSchedule(
-                first_schedule=True, night_start=monitor.begins, night_end=monitor.ends, trigger="first of the night"
-            ))
-        elif self._replan_due is not None and view.now >= self._replan_due and not isinstance(self._current, ObserveAlert):
-            self._replan_due = None
-            self._schedule(MakeSchedule(first_schedule=False, trigger=self._replan_cause))
-        if self._current is None:
-            self._start_next(view.now)
-
-    def _start_next(self, now: datetime) -> None:
-        alert = next_alert(self._alerts, now)
-        if alert is not None:
-            self._alerts.remove(alert)
-            self._execute(alert)
-            return
-        planned = next_planned(self._plan, now, self.settings.scheduler.overhead_s)
-        if planned is not None:
-            self._plan.remove(planned)
-            self._execute(planned)
-        elif missed(self._plan, now):
-            self._plan = [p for p in self._plan if p not in missed(self._plan, now)]
+        view, overhead_s = self._look(), self.settings.scheduler.overhead_s
+        waits_s = self._turn.waits_s(self.clock.monotonic_s())
+        refusal = may_start(view, min(LEAD_S, self.settings.night.pointing_before_s))
+        item = None if refusal is not None else self._agenda.next_item(view.now, overhead_s)
+        if isinstance(item, PlannedSequence) and waits_s > 0.0:
+            refusal, item = f"{self._turn.interruptions} interruptions; {waits_s:.0f} s to wait", None
+        self._waits_for = refusal or ""
+        if item is not None:
+            self._execute(item)
+        elif refusal is None and self._agenda.drop_missed(view.now):
             self._want_planning("sequences could no longer be started in time")
 
-    def _execute(self, what: PlannedSequence | ObserveAlert) -> None:
-        self._current = what
+    def _execute(self, item: Item) -> None:
+        self._agenda.take(item)
+        self._turn.begin(item, self.clock.monotonic_s())
         self._permit()
-        self.tell("observation_manager", Execute(sequence_id=what.sequence_id))
+        self.tell("observation_manager", Execute(sequence_id=item.sequence_id))
 
     def on_observe_alert(self, message: ObserveAlert) -> None:
         """Let an alert in at once: abort what it may interrupt, or start it if nothing runs."""
-        self._alerts.append(message)
-        if self._mode != "observing":
+        if message.sequence_id == self._turn.sequence_id:
             return
-        if self._current is None:
-            verdict = self.latest(SafetyVerdict)
-            if verdict is not None and verdict[0].level == "SAFE":
-                self._start_next(self.clock.now())
-        elif message.may_interrupt and not isinstance(self._current, ObserveAlert):
+        self._agenda.add(message)
+        if self._turn.item is None:
+            self._start_next()
+        elif message.may_interrupt and not self._turn.is_alert and may_start(self._look(), LEAD_S) is None:
             self._abort_running(f"alert {message.alert_id}")
         self.show()
 
     def _abort_running(self, cause: str) -> None:
-        if self._current is not None:
-            self.tell("observation_manager", Abort(sequence_id=self._current.sequence_id, cause=cause))
+        if self._turn.sequence_id is not None:
+            self.tell("observation_manager", Abort(sequence_id=self._turn.sequence_id, cause=cause))
 
-    def on_sequence_started(self, _: SequenceStarted) -> None:
-        """Show it."""
+    def _look_for_lost(self, now: datetime) -> None:
+        """Forget a sequence that the observation manager knows nothing of: it died over it."""
+        limit_s = self.clock.at_least_real(LOST_AFTER_S, 5.0)
+        observing = self.latest(ObservationManagerState)
+        at = observing[0].sequence_id if observing is not None else None
+        if self._turn.is_lost(at, self.clock.monotonic_s(), limit_s):
+            sequence_id = self._turn.sequence_id
+            self._turn.end("INTERRUPTED", self.clock.monotonic_s())
+            self._want_planning(f"sequence {sequence_id} was lost at {now:%H:%M:%S}", 0.0)
+
+    def on_sequence_started(self, message: SequenceStarted) -> None:
+        """Show it, with the time until which it will take."""
+        if message.sequence_id == self._turn.sequence_id:
+            assert self._reader is not None  # noqa: S101 - opened in on_start
+            tree = sequence_tree(self._reader, message.sequence_id)
+            self._turn.started(message.name, tree, self.clock.now())
         self.show()
 
     def on_execution_refused(self, message: ExecutionRefused) -> None:
-        """A sequence did not begin: something else has its turn, and the planning is looked at again."""
-        if self._current is not None and self._current.sequence_id == message.sequence_id:
-            self._current = None
-            self._want_planning(f"sequence {message.sequence_id} was refused: {message.reason}"[:200])
-            self.show()
+        """A sequence did not begin: an alert is offered again, else the planning is looked at again."""
+        item = self._turn.item
+        if item is None or item.sequence_id != message.sequence_id:
+            return
+        self._turn.forget()
+        if not (isinstance(item, ObserveAlert) and self._agenda.offer_again(item)):
+            self._want_planning(f"sequence {message.sequence_id} was refused: {message.reason}")
+        self.show()
 
     def on_sequence_ended(self, message: SequenceEnded) -> None:
         """Go on with the next at once; after anything but a plain success the night is planned anew."""
-        if self._current is None or self._current.sequence_id != message.sequence_id:
+        if self._turn.sequence_id != message.sequence_id:
             return
-        was_alert = isinstance(self._current, ObserveAlert)
-        self._current = None
+        was_alert = self._turn.is_alert
+        self._turn.end(message.outcome, self.clock.monotonic_s())
         if message.outcome != "EXECUTED" or was_alert:
-            self._want_planning(f"sequence {message.sequence_id} {message.outcome.lower()}: {message.cause}"[:200], 0.0)
-        elif not self._plan:
+            self._want_planning(f"sequence {message.sequence_id} {message.outcome.lower()}: {message.cause}", 0.0)
+        elif not self._agenda.plan:
             self._want_planning("the planning is used up")
-        verdict = self.latest(SafetyVerdict)
-        if self._mode == "observing" and verdict is not None and verdict[0].level == "SAFE":
-            self._start_next(self.clock.now())
+        self._park_if_due(self._look())
+        self._start_next()
         self._permit()
         self.show()
 
@@ -249,104 +296,112 @@ class Majordome(Actor):
 
     def _want_planning(self, cause: str, after_s: float | None = None) -> None:
         delay_s = self.settings.scheduler.replan_after_s if after_s is None else after_s
-        due = self.clock.now() + timedelta(seconds=delay_s)
-        if self._replan_due is None or due < self._replan_due:
-            self._replan_due, self._replan_cause = due, cause
+        self._replanning.want(cause, self.clock.now() + timedelta(seconds=delay_s))
 
     def on_replan(self, message: Replan) -> None:
         """Plan anew after what comes together with it has come too."""
         self._want_planning(message.cause, 2.0)
 
-    def _schedule(self, message: MakeSchedule) -> None:
-        self.ask("scheduler", message, 30.0, self._schedule_answered)
+    def _plan_if_due(self, view: View) -> None:
+        """Ask for the planning that is due; an alert that runs is not disturbed."""
+        if view.monitor is None or view.level != "SAFE" or self._turn.is_alert:
+            return
+        order = self._replanning.order(view.monitor, view.now, self.settings.night.pointing_before_s)
+        if order is not None:
+            self.ask("scheduler", order, self.clock.at_least_real(30.0, 15.0), self._schedule_answered)
 
     def _schedule_answered(self, reply: Answer) -> None:
-        if isinstance(reply, ScheduleMade):
-            return  # it comes as an event too, also when somebody else asked for it
-        self._want_planning(f"planning failed: {getattr(reply, 'reason', reply)}"[:200])
+        self._replanning.under_way = False
+        if not isinstance(reply, ScheduleMade):  # that comes as an event too, also when somebody else asked for it
+            self._want_planning(f"planning failed: {getattr(reply, 'reason', reply)}")
 
     def on_schedule_made(self, message: ScheduleMade) -> None:
         """Take the new planning; an empty one is looked at again in a while."""
-        running = self._current_id()
-        self._plan = [planned for planned in message.placed if planned.sequence_id != running]
-        if not self._plan:
+        running = self._turn.sequence_id
+        self._agenda.plan = [planned for planned in message.placed if planned.sequence_id != running]
+        if not self._agenda.plan:
             self._want_planning("nothing was placed", 600.0)
         self.show()
 
     # -- people ------------------------------------------------------------------------------------------------------
 
-    def _order(self, ordered: Literal["run", "pause", "stop"], cause: str) -> Done | Refused:
-        if self._ordered == "lockdown":
-            return Refused(reason=f"locked down by {self._locked_by}; only Release by a named operator lifts it")
-        self._ordered = ordered
-        if ordered != "run" and self._mode in {"opening", "observing"}:
-            self._go(Step("closing", f"{ordered}: {cause}"))
+    def _obey(self, command: Command) -> Done | Refused:
+        """Take a person's order; see `orders.obey` for what overrules what."""
+        after = obey(self._orders, command)
+        if isinstance(after, str):
+            return Refused(reason=after)
+        self._orders = after
+        if self.sender != SUPERVISOR:  # its stop ends the process, not the observing of the nights to come
+            self._lasting = after
+            self._store_orders()
+        if after.ordered != "run" and self._mode in {"opening", "observing"}:
+            cause = getattr(command, "cause", "") or getattr(command, "reason", "")
+            self._go(Step("closing", f"{after.ordered}: {cause}"))
         self.show()
         return Done()
 
-    def on_start_observing(self, message: StartObserving) -> Done | Refused:
-        """Observe whenever night and weather allow."""
-        return self._order("run", message.cause)
+    on_start_observing = on_stop_observing = on_pause = on_resume = _obey
 
-    def on_stop_observing(self, message: StopObserving) -> Done | Refused:
-        """Close, park, stay so."""
-        return self._order("stop", message.cause)
-
-    def on_pause(self, message: Pause) -> Done | Refused:
-        """Abort and close until `Resume`."""
-        return self._order("pause", message.cause)
-
-    def on_resume(self, message: Resume) -> Done | Refused:
-        """End a pause."""
-        return self._order("run", message.cause)
-
-    def on_lockdown(self, message: Lockdown) -> None:
-        """Close now; the store is told as well, so that a restart does not forget it."""
-        self._ordered, self._locked_by = "lockdown", message.operator
-        if self._mode in {"opening", "observing"}:
-            self._go(Step("closing", f"lockdown by {message.operator}: {message.reason}"))
-        self._store_lock(message.operator)
-        self.show()
+    def on_lockdown(self, message: Lockdown) -> Deferred:
+        """Close now; answered once the store has it, so that no restart forgets what was acknowledged."""
+        promise = Deferred()
+        self._promises.append(promise)
+        self._obey(message)
+        self._answer_if_stored()
+        return promise
 
     def on_release(self, message: Release) -> Done | Refused:
         """Lift a lockdown."""
-        if self._ordered != "lockdown":
-            return Refused(reason="there is no lockdown")
-        self._ordered, self._locked_by = "run", ""
-        self._store_lock("")
-        self.publish(ModeChanged(before=self._mode, after=self._mode, cause=f"released by {message.operator}"))
-        self.show()
-        return Done()
+        reply = self._obey(message)
+        if isinstance(reply, Done):
+            self.publish(ModeChanged(before=self._mode, after=self._mode, cause=f"released by {message.operator}"))
+        return reply
 
-    def _store_lock(self, operator: str) -> None:
+    def _store_orders(self) -> None:
+        """Bring people's orders into the store; what it does not take is tried again at the next look."""
+        lasting, stored = self._lasting.settings(), self._stored.settings()
+        changed = {key: value for key, value in lasting.items() if value != stored[key]}
+        if self._storing or not changed:
+            return
         assert self._reader is not None  # noqa: S101 - opened in on_start
-        write = setting_write(self._reader, LOCKDOWN, operator, self.clock.now(), operator or self.name)
-        self.ask("archivist", Commit(writes=[write], reason="lockdown"), 10.0, self._lock_stored)
+        self._storing, wanted = True, self._lasting
+        now, by = self.clock.now(), self.user or self.name
+        writes = [setting_write(self._reader, key, value, now, by) for key, value in changed.items()]
+        within_s = self.clock.at_least_real(10.0, 10.0)
+        commit = Commit(writes=writes, reason="orders")
+        self.ask("archivist", commit, within_s, lambda reply: self._orders_stored(wanted, reply))
 
-    @staticmethod
-    def _lock_stored(reply: Answer) -> None:
-        if not isinstance(reply, Committed):
-            raise RuntimeError(f"the lockdown could not be stored: {getattr(reply, 'reason', reply)}")
+    def _orders_stored(self, wanted: Orders, reply: Answer) -> None:
+        self._storing = False
+        if isinstance(reply, Committed):
+            self._stored = wanted
+            self._answer_if_stored()
+
+    def _answer_if_stored(self) -> None:
+        if self._stored == self._lasting:
+            promises, self._promises = self._promises, []
+            for promise in promises:
+                promise.answer(Done())
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    def _current_id(self) -> int | None:
-        return None if self._current is None else self._current.sequence_id
-
     def state(self) -> MajordomeState:
         """Return what is going on and what comes next."""
-        observing = self.latest(ObservationManagerState)
-        running = self._current
-        following = self._plan[0] if self._plan else None
+        following = self._agenda.following()
+        name, start = "", None
+        if isinstance(following, PlannedSequence):
+            name, start = following.name, following.start
+        elif following is not None:
+            name = f"alert {following.alert_id}"
         return MajordomeState(
             mode=self._mode,
-            why=self._why,
+            why=f"{self._why}; waiting: {self._waits_for}" if self._waits_for else self._why,
             since=self._since,
-            sequence_id=self._current_id(),
-            sequence=observing[0].name if observing is not None and running is not None else "",
-            until=running.end if isinstance(running, PlannedSequence) else (running.until if running else None),
+            sequence_id=self._turn.sequence_id,
+            sequence=self._turn.name,
+            until=self._turn.until,
             next_sequence_id=following.sequence_id if following else None,
-            next_sequence=following.name if following else "",
-            next_start=following.start if following else None,
-            locked_by=self._locked_by,
+            next_sequence=name,
+            next_start=start,
+            locked_by=self._orders.locked_by,
         )

@@ -1,4 +1,4 @@
-"""Majordome's decisions as pure functions: in which mode the observatory should be, and whether a sequence may start."""
+"""Majordome's decisions as pure functions: which mode the observatory should be in, and what may start or park."""
 
 from __future__ import annotations
 

@@ -162,15 +162,19 @@ class Scheduler(Actor):
         if schedule is not None:
             self._close_night(schedule["id"])
 
-    def _close_night(self, schedule_id: int) -> None:
+    def _close_night(self, schedule_id: int, tries: int = TRIES) -> None:
         planned = observable_sequences(self._store, ("PLANNED",))
         held = {tree.id: open_reservations(self._store, tree.id) for tree in planned}
-        self._commit(night_closed(schedule_id, planned, held, self.clock.now()), "night closed", self._night_closed)
 
-    def _night_closed(self, reply: Answer) -> None:
-        if isinstance(reply, Committed):
-            self._shown_planning = SchedulerState(trigger="the night is over")
-        self.show()
+        def closed(reply: Answer) -> None:
+            schedule = current_schedule(self._store)
+            if isinstance(reply, Refused) and schedule is not None and tries > 1:
+                self._close_night(schedule["id"], tries - 1)  # something was written in between
+            elif isinstance(reply, Committed):
+                self._shown_planning = SchedulerState(trigger="the night is over")
+                self.show()
+
+        self._commit(night_closed(schedule_id, planned, held, self.clock.now()), "night closed", closed)
 
     def _commit(self, writes: list[Any], reason: str, then: Callable[[Answer], None]) -> None:
         within_s = self.clock.at_least_real(COMMIT_S, 10.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from pyros.messages.base import Event, State
 
 Tap = Callable[[str, Event | State], None]
 CAMERA = {"pixels": 512, "field_arcmin": 26.0, "gain_e_per_adu": 1.5, "read_noise_e": 8.0, "cooler_c": -20.0}
+POOL_ENDS_WITHIN_S = 3.0
 FILTERS = ["g", "r", "i", "z", "clear"]
 
 
@@ -87,11 +89,14 @@ def _warm_up() -> None:
 
 
 def end_pool(pool: Executor) -> None:
-    """End the processes of `start_pool`, also one that is at work, and wait for them."""
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in multiprocessing.active_children():
-        process.terminate()
-    pool.shutdown(wait=True)
+    """End the processes of `start_pool`: what waits is dropped, and who works on is ended after a while."""
+    ending = threading.Thread(target=lambda: pool.shutdown(cancel_futures=True), name="end of the pool", daemon=True)
+    ending.start()
+    ending.join(POOL_ENDS_WITHIN_S)
+    if ending.is_alive():
+        for process in multiprocessing.active_children():
+            process.terminate()
+        ending.join(POOL_ENDS_WITHIN_S)
 
 
 def start_daemon(

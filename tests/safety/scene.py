@@ -1,0 +1,268 @@
+"""A short scene on the virtual clock: the simulated observatory, its real drivers over loopback, and the actors wanted.
+
+Every scene is at San Pedro Mártir in the night of 2026-11-22, by default an hour into the dark time, with short
+hold-offs, so that a minute or two of virtual time shows a whole reflex.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+
+from pyros.actors.environment import Environment
+from pyros.actors.kernel import Supervisor, System, start_supervisor
+from pyros.actors.make_safe import make_safe
+from pyros.actors.tree import specs
+from pyros.clock import VirtualClock
+from pyros.config import parse
+from pyros.messages.devices import CameraState, Expose, PlcState, Slew, TelescopeState
+from pyros.messages.night import MajordomeState, ModeChanged, ObserveAlert, Permit, SafetyVerdict
+from pyros.messages.store import Commit, Committed, Insert
+from pyros.messages.system import Crash
+from pyros.sky.night import night_of
+from pyros.sky.site import Site
+from pyros.store.builder import AlbumDraft, PlanDraft, RequestDraft, SequenceDraft, build_request
+from simulators.observatory import Observatory
+from simulators.world import Site as SimulatedSite
+
+SITE = Site("San Pedro Mártir", -115.4637, 31.0442, 2830.0)
+NIGHT = night_of(SITE, date(2026, 11, 22))
+DARK = NIGHT.begins + timedelta(hours=1)
+TARGET = (5.0, 40.0)
+"""High in the sky for hours after DARK, far from the Moon."""
+OTHER_TARGET = (330.0, 45.0)
+LOOP = ("archivist", "plc", "weather:mast", "monitor", "majordome")
+"""The chain: sensor, PLC, verdict, decision, heartbeat."""
+DEVICES = ("telescope.brake", "telescope", "camera:vis.brake", "camera:vis", "filter_wheel:vis.brake", "filter_wheel:vis")
+ALL = (*LOOP, *DEVICES, "scheduler", "observation_manager")
+PIXELS = 64
+
+
+class Scene:
+    """Use as a context manager; `run` and `until` let virtual time pass."""
+
+    def __init__(self, folder, actors=ALL, *, at=DARK, site=SITE, world=True, start=True, **overrides):
+        self.clock = VirtualClock(at, stall_s=20.0)
+        self.folder = folder
+        simulated = SimulatedSite(site.longitude_deg, site.latitude_deg, site.height_m)
+        self.observatory = Observatory(self.clock, 1, simulated, at, image_px=PIXELS)
+        self.world, self.plc, self.mount = self.observatory.world, self.observatory.plc, self.observatory.mount
+        if world:
+            self.good_weather()
+        self.pool = ThreadPoolExecutor(1)
+        self.environment = Environment.of(self._settings(site, overrides), folder, self.pool)
+        self.heard = []
+        self.system = System(self.clock)
+        self.system.events.tap(lambda sender, message: self.heard.append((self.clock.now(), sender, message)))
+        self.delivered = []
+        self.system.journal = self.delivered.append
+        wanted = [spec for spec in specs(self.environment, gateway=False) if spec.name in actors]
+        self.supervisor = None
+        if start:
+            self.supervisor = start_supervisor(self.system, lambda context: self._supervisor(context, wanted))
+            self.run(2.0)
+
+    def _settings(self, site, overrides):
+        urls = self.observatory.urls
+        camera = {"url": urls["camera:vis"], "filter_wheel": "vis", "pixels": PIXELS, "cooler_c": -20.0}
+        tables = {
+            "mode": "simulation",
+            "site": {"name": site.name, "longitude_deg": site.longitude_deg, "latitude_deg": site.latitude_deg,
+                     "height_m": site.height_m},
+            "safety": {"hold_off_s": 5.0, "rain_hold_off_s": 20.0},
+            "store": {"synchronous": "off"},
+            "devices": {
+                "telescope": {"url": urls["telescope"]},
+                "plc": {"url": urls["plc"]},
+                "camera": {"vis": camera},
+                "filter_wheel": {"vis": {"url": urls["filter_wheel:vis"]}},
+            },
+        }  # fmt: skip
+        for section, keys in overrides.items():
+            tables[section] = {**tables.get(section, {}), **keys}
+        return parse(tables, "scene")
+
+    def _supervisor(self, context, wanted):
+        url = self.environment.settings.devices.plc.url
+        return Supervisor(context, wanted, seed=1, make_safe=lambda cause: make_safe(url, self.clock, cause))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.observatory.stop()
+        self.pool.shutdown(wait=False)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def run(self, seconds):
+        self.clock.run(self.clock.now() + timedelta(seconds=seconds))
+
+    def until(self, condition, within_s=300.0):
+        """Let time pass until the condition holds; return how many seconds that took."""
+        began, end = self.clock.now(), self.clock.now() + timedelta(seconds=within_s)
+        self.clock.run(end, done=condition)
+        assert condition(), f"not within {within_s} s; {self.story()}"
+        return (self.clock.now() - began).total_seconds()
+
+    # -- the simulated world -----------------------------------------------------------------------------------------
+
+    def good_weather(self):
+        self.world.set_weather(rain=False, wind_m_s=2.0, gust_m_s=3.0, humidity_percent=30.0, temperature_c=10.0)
+
+    @property
+    def fraction(self):
+        """How far the dome is really open."""
+        return self.plc.open_fraction(self.world.unix_s())
+
+    @property
+    def closing(self):
+        return self.plc.logic.drive.direction < 0 or self.fraction == 0.0
+
+    @property
+    def slewing(self):
+        return self.mount.slewing(self.world.unix_s())
+
+    @property
+    def parked(self):
+        return self.mount.parked(self.world.unix_s())
+
+    @property
+    def altitude(self):
+        return self.mount.altaz(self.world.unix_s())[0]
+
+    def fault(self, device, kind, for_s=None):
+        self.world.faults.start(device, kind, for_s)
+
+    def switch(self, name, on):
+        self.world.set_switch(name, on)
+
+    # -- actors ------------------------------------------------------------------------------------------------------
+
+    def tell(self, to, message, **rules):
+        self.system.tell(to, message, **rules)
+
+    def ask(self, to, message, within_s=60.0, **rules):
+        return self.system.ask(to, message, within_s, **rules)
+
+    def begin(self, to, message, within_s=300.0):
+        """Ask without letting time pass; returns the list in which the answer appears."""
+        answers = []
+        self.system.question(to, message, within_s, answers.append)
+        return answers
+
+    def last(self, kind, actor=None):
+        kept = self.system.events.latest(kind, actor)
+        return None if kept is None else kept[0]
+
+    @property
+    def dome(self):
+        return self.last(PlcState)
+
+    @property
+    def verdict(self):
+        return self.last(SafetyVerdict)
+
+    @property
+    def mode(self):
+        return self.last(MajordomeState).mode
+
+    @property
+    def telescope(self):
+        return self.last(TelescopeState, "telescope")
+
+    @property
+    def camera(self):
+        return self.last(CameraState, "camera:vis")
+
+    def events(self, kind):
+        return [message for _, _, message in self.heard if isinstance(message, kind)]
+
+    def sent(self, kind):
+        """What was delivered of a kind, as (seconds of UTC, receiver, message)."""
+        return [(row.t_us / 1e6, row.to, row.message) for row in self.delivered if isinstance(row.message, kind)]
+
+    def crash(self, actor):
+        self.tell(actor, Crash())
+
+    def silence(self, actor):
+        """End an actor for good: it is told to stop, and the supervisor does not hear of it."""
+        child = self.supervisor._children[actor]
+        child.ending, child.due_s = True, float("inf")
+        child.lease.revoke()
+        self.system.mailbox(actor).open_view(child.epoch + 100)
+
+    def publish(self, sender, message):
+        """Let somebody who is not in the scene say something."""
+        self.system.publish(sender, message, lambda to: self.system._outside_envelope(to, message, user=""))
+
+    def permit(self, sequence_id=1, **rules):
+        """Majordome's word, in scenes without majordome."""
+        rules = {"open_dome": False, "at": self.clock.now(), **rules}
+        self.publish("majordome", Permit(sequence_id=sequence_id, **rules))
+
+    def permit_for(self, seconds, **rules):
+        """Renew the permit each second."""
+        for second in range(int(seconds)):
+            self.clock.call_later(second, lambda: self.permit(**rules))
+
+    def story(self):
+        changes = [(f"{at:%H:%M:%S}", m.before, m.after, m.cause) for at, _, m in self.heard if isinstance(m, ModeChanged)]
+        letters = [(one.to, one.message, one.reason[-600:]) for one in self.system.dead_letters]
+        return f"{self.clock.now():%H:%M:%S}: modes {changes}, verdict {self.verdict}, letters {letters[-3:]}"
+
+    # -- sequences ---------------------------------------------------------------------------------------------------
+
+    def open_up(self):
+        """Wait until the observatory observes."""
+        self.until(lambda: self.mode == "observing", 150.0)
+
+    def store(self, *writes):
+        reply = self.ask("archivist", Commit(writes=list(writes), reason="scene"))
+        assert isinstance(reply, Committed), reply
+        return reply.ids
+
+    def sequence(self, target=TARGET, exposure_s=20.0, count=1, alert=False, filter_name="r"):
+        """Store a sequence that may be observed at once; return its id and its alert's."""
+        now, first, request = self.clock.now(), [], {"kind": "routine", "user_id": self._user()}
+        if alert:
+            first = [Insert(table="alert", values=self._alert(target, now))]
+            request = {"kind": "alert", "alert_id": {"$ref": 0}}
+        plan = PlanDraft(exposure_s=exposure_s, count=count, filter=filter_name)
+        draft = SequenceDraft(
+            name="scene", target_name="somewhere", ra_deg=target[0], dec_deg=target[1], status="OBSERVABLE",
+            duration_s=exposure_s * count + 1.0, albums=[AlbumDraft(camera="vis", plans=[plan])],
+        )  # fmt: skip
+        commit = build_request(RequestDraft(name="scene", status="ACCEPTED", sequences=[draft], **request), now, first)
+        ids = self.store(*commit.writes)
+        at = next(index for index, write in enumerate(commit.writes) if write.table == "sequence")
+        return ids[at], (ids[0] if alert else None)
+
+    def _user(self):
+        if not hasattr(self, "_user_id"):
+            account = {"name": "astronomer", "email": "a@example.org", "password_hash": "!", "role": "observer",
+                       "status": "VALIDATED", "created_at": self.clock.now()}  # fmt: skip
+            self._user_id = self.store(Insert(table="user", values=account))[0]
+        return self._user_id
+
+    @staticmethod
+    def _alert(target, now):
+        return {"name": f"GRB {now:%H%M%S}", "night": str(NIGHT.date), "status": "ACTIVE", "t0": now, "ra_deg": target[0],
+                "dec_deg": target[1], "error_deg": 0.05, "times": {}, "created_at": now}  # fmt: skip
+
+    def alert(self, target=TARGET, *, may_interrupt=True, for_s=1800.0, **rules):
+        """Store an alert's sequence and tell majordome of it; return the sequence's id."""
+        sequence_id, alert_id = self.sequence(target, alert=True, **rules)
+        until = self.clock.now() + timedelta(seconds=for_s)
+        call = ObserveAlert(sequence_id=sequence_id, alert_id=alert_id, may_interrupt=may_interrupt, until=until)
+        self.tell("majordome", call)
+        return sequence_id
+
+
+def slew(sequence_id=1, target=TARGET):
+    return Slew(ra_deg=target[0], dec_deg=target[1], sequence_id=sequence_id)
+
+
+def expose(exposure_s=10.0, frame="light", sequence_id=1):
+    return Expose(exposure_s=exposure_s, frame=frame, filter="r", sequence_id=sequence_id, plan_id=1, number=0)
+
