@@ -301,15 +301,16 @@ class ObservationManager(Actor):
                 then(None)  # the intent was not written, or the end was already
                 return
             held = open_reservations(self._store, sequence_id)
-            writes = rows.end(fresh, status, parts, cause, self._exposed_s(fresh), held, self.clock.now())
-            self._tell_store(writes, f"sequence {sequence_id} {status}", then)
+            ending = ("EXECUTED", "EXECUTED", "done") if rows.is_through(fresh) else (status, parts, cause)
+            writes = rows.end(fresh, *ending, self._exposed_s(fresh), held, self.clock.now())
+            self._tell_store(writes, f"sequence {sequence_id} {ending[0]}", then)
 
         self._tell_store([], f"before the end of sequence {sequence_id}", settled)
 
     def _announce_broken(self, tree: SequenceTree, outcome: Outcome, cause: str) -> None:
         fresh = sequence_tree(self._store, tree.id)
         if fresh is not None and fresh.status == "EXECUTED":
-            outcome, cause = "EXECUTED", ""  # it was through when the abort came
+            outcome, cause = "EXECUTED", ""  # its last frame was taken when the abort came
         self._announce_end(tree, outcome, cause, self._exposed_s(fresh))
 
     # -- store -------------------------------------------------------------------------------------------------------

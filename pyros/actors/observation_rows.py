@@ -73,6 +73,11 @@ def frame_done(
     ]
 
 
+def is_through(tree: SequenceTree) -> bool:
+    """Tell whether every frame of a sequence is recorded as done."""
+    return all(plan.status == "EXECUTED" for album in tree.albums for plan in album.plans)
+
+
 def end(
     tree: SequenceTree, status: str, parts: str, cause: str, exposed_s: float, held: list[Reservation], now: datetime
 ) -> list[Change | Insert]:

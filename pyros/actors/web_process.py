@@ -18,8 +18,8 @@ from typing import IO
 import pyros
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Context
-from pyros.messages.base import Count, State, Text
 from pyros.messages.devices import Poll
+from pyros.messages.system import WebState
 
 SECRET = "web_secret"  # noqa: S105 - a file's name
 TOKEN = "one_time_token"  # noqa: S105 - a file's name
@@ -30,14 +30,6 @@ HEALTHY_S = 60.0
 _ENDS_WITHIN_S = 2.0
 _PAGE = "page: "
 _log = logging.getLogger("pyros.web_process")
-
-
-class WebState(State):
-    """The page: its address while it is served, and why it is not."""
-
-    page: Text
-    restarts: Count
-    problem: Text = ""
 
 
 class WebProcess(Actor):

@@ -16,6 +16,7 @@ from pyros.actors.alert_manager.streams import interpret
 from pyros.actors.alert_manager.tables import TableError
 from pyros.actors.alert_manager.verdict import AlertPolicy, Verdict, judge, policy_from
 from pyros.actors.alert_manager.voevent import MAX_BYTES, NoticeError, instant, read
+from pyros.cli.alert_send import send
 
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -87,3 +88,6 @@ def _configured(config: Path) -> tuple[AlertPolicy, list[Strategy]]:
         return policy, parse(_bytes(config.parent / str(file), MAX_CONFIG_BYTES).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, TableError) as error:
         raise click.ClickException(f"{config}: {'; '.join(str(error).splitlines())}") from error
+
+
+alert.add_command(send)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from pyros.actors.tree import device_names
-from pyros.actors.web_process import TOKEN, WebState
+from pyros.actors.web_process import TOKEN
 from pyros.cli.alert_send import BROKER_FILE
 from pyros.cli.daemon import LOOK_S, Daemon, Ending, Order, boot
 from pyros.cli.daemon_faults import port_problem
@@ -34,6 +34,7 @@ from pyros.client import default_endpoint
 from pyros.clock import WallClock
 from pyros.config import Camera, ConfigError, Settings
 from pyros.messages.base import GetState
+from pyros.messages.system import WebState
 from pyros.sky import configure_iers
 from pyros.store.database import StoreError
 from simulators.observatory import Observatory

@@ -66,7 +66,7 @@ class DeadLetter(Event):
 class Crash(Command):
     """Break the actor on purpose; only in simulation."""
 
-    how: Literal["raise", "exit"] = "raise"
+    how: Literal["raise", "exit", "hang"] = "raise"
 
 
 class ArchivistState(State):
@@ -91,6 +91,14 @@ class GatewayState(State):
     refused: Count
     events: Count
     endpoint: Text
+
+
+class WebState(State):
+    """The page: its address while it is served, and why it is not."""
+
+    page: Text
+    restarts: Count
+    problem: Text = ""
 
 
 class GetMessages(Query):

@@ -63,6 +63,15 @@ def make_server(app: Flask, host: str, port: int) -> Any:
     )
 
 
+def run_server(server: Any, ending: threading.Event) -> None:
+    """Serve until the server is closed; closing it under its own select is how it ends, and no error then."""
+    try:
+        server.run()
+    except OSError:
+        if not ending.is_set():
+            raise
+
+
 def serve(app: Flask, server: Any, clock: WallClock) -> None:
     """Run feed and server until a signal asks to stop, then end the streams first and the threads after them."""
     stop = clock.turn()
@@ -70,9 +79,11 @@ def serve(app: Flask, server: Any, clock: WallClock) -> None:
         signal.signal(number, lambda *_: stop.wake())
     feed = app.extensions["feed"]
     feed.start()
-    threading.Thread(target=server.run, name="waitress", daemon=True).start()
+    ending = threading.Event()
+    threading.Thread(target=run_server, args=(server, ending), name="waitress", daemon=True).start()
     print(f"page: http://{server.effective_host}:{server.effective_port}/", flush=True)  # noqa: T201 - for who started it
     stop.rest()
+    ending.set()
     feed.stop()
     server.task_dispatcher.shutdown(timeout=1)
     server.close()
@@ -115,7 +126,7 @@ def _die_with_parent() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pyros.web", description="The observatory's page.")
-    parser.add_argument("--connect", required=True, metavar="GATEWAY", help="the daemon's gateway: the folder of its sockets")
+    parser.add_argument("--connect", required=True, metavar="GATEWAY", help="folder of the gateway's sockets")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", default=8080, type=_port, help="port to listen on (8080; 0: any free one)")
     parser.add_argument("--secret-file", required=True, type=Path, metavar="FILE", help="key that signs sessions")

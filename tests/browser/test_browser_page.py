@@ -14,7 +14,7 @@ import web_stage as stage
 
 from pyros.messages.alerts import AlertManagerState
 from pyros.messages.night import ImageTaken, SafetyVerdict, SequenceStarted
-from pyros.web.__main__ import make_server
+from pyros.web.__main__ import make_server, run_server
 from pyros.web.app import Options, create_app
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -36,9 +36,11 @@ class Site:
         self.server = make_server(self.app, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.server.effective_port}"
         self.feed.start()
-        threading.Thread(target=self.server.run, daemon=True).start()
+        self.ending = threading.Event()
+        threading.Thread(target=run_server, args=(self.server, self.ending), daemon=True).start()
 
     def stop(self):
+        self.ending.set()
         self.feed.stop()
         self.server.task_dispatcher.shutdown(timeout=2)
         self.server.close()

@@ -6,16 +6,19 @@ hold-offs, so that a minute or two of virtual time shows a whole reflex.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Supervisor, System, start_supervisor
+from pyros.actors.kernel.envelope import StopOrder
 from pyros.actors.make_safe import make_safe
 from pyros.actors.tree import specs
 from pyros.clock import VirtualClock
 from pyros.config import parse
-from pyros.messages.devices import CameraState, Expose, PlcState, Slew, TelescopeState
+from pyros.messages.base import Done
+from pyros.messages.devices import Beat, CameraState, Expose, FilterWheelState, OpenDome, PlcState, Slew, TelescopeState
 from pyros.messages.night import MajordomeState, ModeChanged, ObserveAlert, Permit, SafetyVerdict
 from pyros.messages.store import Commit, Committed, Insert
 from pyros.messages.system import Crash
@@ -41,7 +44,7 @@ PIXELS = 64
 class Scene:
     """Use as a context manager; `run` and `until` let virtual time pass."""
 
-    def __init__(self, folder, actors=ALL, *, at=DARK, site=SITE, world=True, start=True, **overrides):
+    def __init__(self, folder, actors=ALL, *, at=DARK, site=SITE, world=True, start=True, faults=None, **overrides):
         self.clock = VirtualClock(at, stall_s=20.0)
         self.folder = folder
         simulated = SimulatedSite(site.longitude_deg, site.latitude_deg, site.height_m)
@@ -49,6 +52,8 @@ class Scene:
         self.world, self.plc, self.mount = self.observatory.world, self.observatory.plc, self.observatory.mount
         if world:
             self.good_weather()
+        for device, kind in (faults or {}).items():
+            self.fault(device, kind, 60.0)
         self.pool = ThreadPoolExecutor(1)
         self.environment = Environment.of(self._settings(site, overrides), folder, self.pool)
         self.heard = []
@@ -90,6 +95,14 @@ class Scene:
         return self
 
     def __exit__(self, *_):
+        """End every thread and close every file and socket: hundreds of scenes share one process."""
+        children = self.supervisor._children.values() if self.supervisor is not None else []
+        for name in ("supervisor", *(child.name for child in children)) if self.supervisor is not None else ():
+            mailbox = self.system.mailbox(name)
+            mailbox.put(StopOrder(mailbox.owner), first=True)
+        self.run(0.0)
+        for child in children:
+            child.revoke()
         self.observatory.stop()
         self.pool.shutdown(wait=False)
 
@@ -134,6 +147,37 @@ class Scene:
     def fault(self, device, kind, for_s=None):
         self.world.faults.start(device, kind, for_s)
 
+    def force_open(self):
+        """Open the dome at the hardware, past every guard; its latch would bar that."""
+        with self.plc._lock:
+            self.plc._advance()
+            self.plc.logic.latch &= ~self.plc.logic.latch
+            self.plc.logic.open()
+
+    def open_dome(self, seconds=61.0):
+        """Open it as majordome would, in a scene without majordome; returns the scene."""
+        self.until(lambda: self.verdict.level == "SAFE", 60.0)
+        self.beats_for(900.0)
+        self.run(7.0)
+        self.permit(open_dome=True)
+        assert self.ask("plc", OpenDome(cause="test")) == Done()
+        self.run(seconds)
+        return self
+
+    def thread(self, work):
+        """Do blocking work in a thread that takes its turns on the clock."""
+        turn = self.clock.turn()
+
+        def run():
+            turn.begin()
+            try:
+                work()
+            finally:
+                turn.leave()
+
+        threading.Thread(target=run, daemon=True).start()
+        turn.wake()
+
     def switch(self, name, on):
         self.world.set_switch(name, on)
 
@@ -175,6 +219,19 @@ class Scene:
     def camera(self):
         return self.last(CameraState, "camera:vis")
 
+    @property
+    def wheel(self):
+        return self.last(FilterWheelState, "filter_wheel:vis")
+
+    @property
+    def restarts(self):
+        return {row.actor: row.restarts for row in self.supervisor.state().children if row.restarts}
+
+    def longest_gap_s(self, kind):
+        """The longest time without a publication of this kind."""
+        times = [at for at, _, message in self.heard if isinstance(message, kind)]
+        return max((b - a).total_seconds() for a, b in zip(times, times[1:], strict=False))
+
     def events(self, kind):
         return [message for _, _, message in self.heard if isinstance(message, kind)]
 
@@ -206,9 +263,25 @@ class Scene:
         for second in range(int(seconds)):
             self.clock.call_later(second, lambda: self.permit(**rules))
 
+    def beats_for(self, seconds):
+        """Play majordome's part of the loop: a beat for each verdict."""
+        self._beating = True
+        self._count = getattr(self, "_count", 0)
+
+        def beat():
+            if self._beating and self.verdict is not None:
+                self._count += 1
+                self.tell("plc", Beat(verdict_at=self.verdict.at, count=self._count))
+
+        for second in range(int(seconds)):
+            self.clock.call_later(second + 0.1, beat)
+
+    def stop_beats(self):
+        self._beating = False
+
     def story(self):
         changes = [(f"{at:%H:%M:%S}", m.before, m.after, m.cause) for at, _, m in self.heard if isinstance(m, ModeChanged)]
-        letters = [(one.to, one.message, one.reason[-600:]) for one in self.system.dead_letters]
+        letters = [(one.to, one.message, one.reason[-200:]) for one in self.system.dead_letters]
         return f"{self.clock.now():%H:%M:%S}: modes {changes}, verdict {self.verdict}, letters {letters[-3:]}"
 
     # -- sequences ---------------------------------------------------------------------------------------------------
@@ -255,8 +328,25 @@ class Scene:
         sequence_id, alert_id = self.sequence(target, alert=True, **rules)
         until = self.clock.now() + timedelta(seconds=for_s)
         call = ObserveAlert(sequence_id=sequence_id, alert_id=alert_id, may_interrupt=may_interrupt, until=until)
+        self._calls = {**getattr(self, "_calls", {}), sequence_id: call}
         self.tell("majordome", call)
         return sequence_id
+
+    def sent_alert(self, sequence_id):
+        """The word on an alert that majordome was sent, to send it again."""
+        return self._calls[sequence_id]
+
+
+def of_switches(scene, monkeypatch, *, closed, open_):
+    """Let the simulated limit switches say something of their own."""
+    real = scene.plc.input_registers
+
+    def registers():
+        registers = real()
+        registers[1] = registers[1] & ~3 | int(closed) | int(open_) << 1
+        return registers
+
+    monkeypatch.setattr(scene.plc, "input_registers", registers)
 
 
 def slew(sequence_id=1, target=TARGET):

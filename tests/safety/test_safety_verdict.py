@@ -140,7 +140,8 @@ def test_rain_holds_off_for_longer_than_anything_else():
     for what, wait_s in ((seen({"rain": True}), 900), (seen(air={"rain": True}), 900), (seen({"mains": False}), 600)):
         memory = judge(SAFETY, what, PAST, 3.0)[1]
         assert judge(SAFETY, seen(at_s=wait_s - 1.0), memory, 3.0)[0].level == "UNSAFE"
-        assert judge(SAFETY, seen(at_s=float(wait_s)), memory, 3.0)[0].level == "SAFE"
+        later = seen(at_s=float(wait_s), air={"wind_m_s": 4.0})
+        assert judge(SAFETY, later, memory, 3.0)[0].level == "SAFE"
 
 
 def test_a_latch_is_unsafe_until_it_is_reset_and_then_has_no_hold_off_of_its_own():

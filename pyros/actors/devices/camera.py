@@ -101,6 +101,7 @@ class Camera(DeviceActor):
         start = self.clock.now()
         try:
             exposed = yield from self._take(message, start)
+            self.complaint = ""
         except Braked as error:
             return Refused(reason=f"aborted: {error}")
         except DeviceError as error:
@@ -114,7 +115,6 @@ class Camera(DeviceActor):
         finally:
             self._until = None
             self.show()
-        self.complaint = ""
         self.poll_in(0.0)
         return exposed
 

@@ -54,6 +54,7 @@ class FilterWheel(DeviceActor):
     def _turn(self, filter_name: str, position: int) -> Procedure:
         try:
             yield from self._turn_to(position)
+            self.complaint = ""
         except DeviceError as error:
             self.complain(error)
             return Failed(reason=str(error))
@@ -61,7 +62,6 @@ class FilterWheel(DeviceActor):
             return Refused(reason=str(error))
         finally:
             self.show()
-        self.complaint = ""
         return FilterSet(filter=filter_name)
 
     def _turn_to(self, position: int) -> Procedure:

@@ -75,6 +75,7 @@ class Telescope(DeviceActor):
         self._doing = f"slewing for sequence {message.sequence_id}"
         try:
             reading = yield from self._slew_to(message.ra_deg, message.dec_deg)
+            self.complaint = ""
         except Braked as error:
             return Refused(reason=f"aborted: {error}")
         except DeviceError as error:
@@ -83,7 +84,6 @@ class Telescope(DeviceActor):
         finally:
             self._doing = ""
             self.show()
-        self.complaint = ""
         return Slewed(
             ra_deg=reading.ra_deg, dec_deg=reading.dec_deg, commanded_at=commanded_at, settled_at=self.clock.now()
         )
@@ -120,13 +120,13 @@ class Telescope(DeviceActor):
             self._connect()
             self._mount.park()
             yield from self._watch(lambda now: now.at_park is True, stands_means_failed=True)
+            self.complaint = ""
         except DeviceError as error:
             self.complain(error)
             return Failed(reason=str(error))
         finally:
             self._doing = ""
             self.show()
-        self.complaint = ""
         return Done()
 
     # -- both --------------------------------------------------------------------------------------------------------

@@ -158,6 +158,8 @@ class Actor(pykka.ThreadingActor):
         """Break on purpose, for scenarios and tests."""
         if message.how == "exit":
             sys.exit(f"{self.name} was told to exit")
+        if message.how == "hang":
+            self.clock.turn().rest()  # nobody wakes it: a handler that never returns, on any clock
         raise RuntimeError(f"{self.name} was told to break")
 
     # -- the kernel's business ---------------------------------------------------------------------------------------

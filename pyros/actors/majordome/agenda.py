@@ -61,10 +61,15 @@ def next_alert(pending: Sequence[ObserveAlert], now: datetime) -> ObserveAlert |
 
 
 def next_planned(plan: Sequence[PlannedSequence], now: datetime, lead_s: float) -> PlannedSequence | None:
-    """Return the planned sequence whose time has come: not before `lead_s` ahead, not after its latest start."""
+    """Return the planned sequence whose time has come: `lead_s` before its earliest start, up to its latest.
+
+    What stood before it may have ended early or been lost: an idle telescope starts the next one as soon as its slack
+    to the left allows.
+    """
     for planned in plan:
         if now <= _latest_start(planned):
-            return planned if now >= planned.start - timedelta(seconds=lead_s) else None
+            earliest = planned.start - timedelta(seconds=planned.delta_tl_s + lead_s)
+            return planned if now >= earliest else None
     return None
 
 

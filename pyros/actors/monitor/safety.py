@@ -29,7 +29,9 @@ class Memory:
     bad_until_s: float = 0.0
     """End of the hold-off, as counted from the last bad reading."""
     good_since_s: float | None = None
-    """Since when nothing was bad but a latch of the PLC; None while something is."""
+    """Since when nothing was bad but a latch of the PLC, and that the same; None while something is."""
+    latched: tuple[str, ...] = ()
+    """The PLC's latch as it was last seen."""
     samples: dict[str, tuple[tuple[float | None, ...], datetime]] = field(default_factory=dict)
     """Each station's last values, and since when they are the same."""
 
@@ -74,15 +76,18 @@ def judge(safety: Safety, seen: Seen, memory: Memory, plc_max_age_s: float) -> t
     if dangers:
         hold_off_s = safety.rain_hold_off_s if _rains(seen) else safety.hold_off_s
         bad_until_s, good_since_s = max(bad_until_s, seen.at_s + hold_off_s), None
-    elif good_since_s is None:
+    latched = tuple(seen.plc.latched) if seen.plc else ()
+    if not dangers and (good_since_s is None or latched != memory.latched):
         good_since_s = seen.at_s
-    latches = [f"PLC latched: {reason}" for reason in (seen.plc.latched if seen.plc else []) if reason != "boot"]
+    latches = [f"PLC latched: {reason}" for reason in latched if reason != "boot"]
     reopen_after = seen.now + timedelta(seconds=bad_until_s - seen.at_s) if seen.at_s < bad_until_s else None
     level, reasons = _level(dangers + latches, warnings, reopen_after)
     verdict = SafetyVerdict(
         level=level, reasons=reasons, at=seen.now, reopen_after=None if dangers or latches else reopen_after
     )
-    return verdict, replace(memory, tripped=tripped, bad_until_s=bad_until_s, good_since_s=good_since_s)
+    return verdict, replace(
+        memory, tripped=tripped, bad_until_s=bad_until_s, good_since_s=good_since_s, latched=latched
+    )
 
 
 def reset_is_due(safety: Safety, seen: Seen, memory: Memory) -> bool:

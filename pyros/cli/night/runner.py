@@ -172,10 +172,10 @@ def _submit_requests(system: System, order: Order) -> None:
 def _action(system: System, event: dict[str, Any]) -> Callable[[], None]:
     """Return what an event of the scenario does that is not the simulated world's business."""
     if event["kind"] == "actor":
-        how = {"raise": "raise", "exit": "exit"}.get(event["fault"])
-        if how is None:
-            raise NightError(f"scenario: actor fault {event['fault']!r} is not played yet; there are raise and exit")
-        return lambda: system.tell(event["actor"], Crash(how=how))  # type: ignore[arg-type] # pyright: ignore
+        how = event["fault"]
+        if how not in {"raise", "exit", "hang"}:
+            raise NightError(f"scenario: actor fault {how!r} is not played yet; there are raise, exit and hang")
+        return lambda: system.tell(event["actor"], Crash(how=how))
     if event["kind"] == "operator":
         actor, message = operator_message(event["command"])
         return lambda: system.tell(actor, message, user="operator")

@@ -20,7 +20,7 @@ def programme() -> OpenProgramme:
 
 def routine_requests(seed: int, count: int = 60) -> list[SubmitRequest]:
     """Return `count` requests; the same for the same seed."""
-    text = resources.files(__package__).joinpath("requests.toml").read_text("utf-8")
+    text = resources.files("pyros.cli.simulation").joinpath("requests.toml").read_text("utf-8")
     objects = tomllib.loads(text)["objects"]
     draw = random.Random(f"routine requests {seed}")
     chosen = draw.sample(objects, min(count, len(objects)))
