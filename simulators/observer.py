@@ -22,6 +22,8 @@ LOOK_S = 5.0
 SUN_LIMIT_DEG = -4.0
 CLOSING_ALLOWED_S = 90.0
 """From the first rain to the closed switch: the dome's own time and half of it again."""
+ABORTING_ALLOWED = timedelta(seconds=3)
+"""From the dome's first motion to the end of an exposure: the dome closes by its own reflexes, too."""
 OPEN_SKY_KINDS = frozenset({"light", "flat"})
 
 
@@ -152,16 +154,18 @@ class Observer:
         self.exposures.append(Interval(start, end, f"{camera} {kind}"))
         if kind not in OPEN_SKY_KINDS:
             return
-        least = min(self.world.dome_open_fraction(t) for t in _instants(start, end))
-        self._note(
-            "exposing under a dome that is not open",
-            start,
-            least < 1.0,
-            f"{camera}: the dome was {100 * least:.0f} % open",
-        )
+        least = self._least_open(start, end)
+        detail = f"{camera}: the dome was {100 * least:.0f} % open"
+        self._note("exposing under a dome that is not open", start, least < 1.0, detail)
         sun_deg = max(self.world.sun_altitude_deg(t) for t in (start, end))
         detail = f"{camera}: the Sun was at {sun_deg:.1f} degrees; the limit is {SUN_LIMIT_DEG:g}"
         self._note("exposing by daylight", start, sun_deg > SUN_LIMIT_DEG, detail)
+
+    def _least_open(self, start: datetime, end: datetime) -> float:
+        """Return how far the dome was open at the start, or for longer than an abort may take, whichever is less."""
+        open_at = self.world.dome_open_fraction
+        late = [t for t in _instants(start, end) if t - start >= ABORTING_ALLOWED]
+        return min([open_at(start), *(max(open_at(t), open_at(t - ABORTING_ALLOWED)) for t in late)])
 
     def _judge(self, rule: str, t: datetime, broken: bool, detail: str) -> None:
         """Note a rule when it begins to be broken."""

@@ -72,19 +72,25 @@ class ObservationManager(Actor):
         self._step = ""
         self._frame = 0
         self._until: datetime | None = None
+        self._ready = False
         self._left = 0
         """Answers still wanted before the end of a broken sequence may be announced."""
 
     def on_start(self) -> None:
-        """Stop and mark what the last incarnation was at: it is interrupted, neither done nor repeated."""
+        """Wait for what the last incarnation had sent to the archivist; then look what it was at."""
         self._reader = open_reader(self.environment.state_folder)
-        for tree in observable_sequences(self._reader, ("EXECUTING",)):
+        self._tell_store([], "before the observation manager begins", lambda _: self._look_back())
+        self.show()
+
+    def _look_back(self) -> None:
+        """Stop and mark what the last incarnation was at: it is interrupted, neither done nor repeated."""
+        self._ready = True
+        for tree in observable_sequences(self._store, ("EXECUTING",)):
             if self._tree is None:
                 self._tree = tree
                 self._break_off(tree, "INTERRUPTED", "WAITING", RESTARTED)
             else:  # cannot be, but must not stay so either
                 self._write_end(tree.id, "INTERRUPTED", "WAITING", RESTARTED, lambda _: None)
-        self.show()
 
     def on_stop(self) -> None:
         """Close the store."""
@@ -103,6 +109,8 @@ class ObservationManager(Actor):
         tree = sequence_tree(self._store, message.sequence_id)
         if self._tree is not None:
             refusal = f"sequence {self._tree.id} is running"
+        elif not self._ready:
+            refusal = "the observation manager has just been started"
         else:
             refusal = rows.refusal_of(tree, list(self.settings.devices.camera))
         if refusal is not None or tree is None:

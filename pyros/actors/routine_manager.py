@@ -66,6 +66,9 @@ class RoutineManager(Actor):
         self._reader = open_reader(self.environment.state_folder)
         self.subscribe(MonitorState, SequenceEnded)
         self._end_requests()
+        monitor = self.latest(MonitorState)
+        if monitor is not None:  # what was published before we subscribed does not come again
+            self.on_monitor_state(monitor[0])
         self.show()
 
     def on_stop(self) -> None:

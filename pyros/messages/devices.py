@@ -209,6 +209,9 @@ class Beat(Command):
 class Poll(Command):
     """A device actor's own timer: ask the device how it is."""
 
+    budget_s = 5.0
+    """A connection and two replies that do not come take so long."""
+
 
 class PlcState(State):
     """What the PLC said last. None where the reading was missing, invalid or contradictory."""

@@ -250,6 +250,11 @@ def undecided_notices(reader: Reader) -> list[dict[str, Any]]:
     return _all(reader, Notice, Notice.verdict == "PENDING")
 
 
+def pending_notice(reader: Reader, notice_id: int) -> dict[str, Any] | None:
+    """Return a notice that is not judged yet, with raw bytes, or None."""
+    return _one(reader, Notice, Notice.id == notice_id, Notice.verdict == "PENDING")
+
+
 def stored_notice(reader: Reader, ivorn: str, content_sha256: str) -> int | None:
     """Return the id of the very same notice if it is stored already."""
     row = _one(reader, Notice, Notice.ivorn == ivorn, Notice.content_sha256 == content_sha256)

@@ -1,4 +1,4 @@
-"""An observatory for short scenes: the real store and actors of the observing and alert chain, small stand-ins for devices.
+"""An observatory for short scenes: the real actors of the observing and alert chain, small stand-ins for devices.
 
 The stand-ins take clock time as devices do; `faults[name]` is "refuse", "silent" or "raise". What majordome does is the
 real thing with `majordome=True`; else a recorder has its name, and the test orders what it would.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import functools
 from concurrent.futures import Executor, Future
 from datetime import date, datetime, timedelta
+from typing import ClassVar
+
+import pytest
 
 from pyros.actors.alert_manager.actor import AlertManager
 from pyros.actors.alert_manager.listener import VtpListener
@@ -17,6 +20,7 @@ from pyros.actors.analyzer.analysis import AnalysisReport, ImageReport
 from pyros.actors.archivist import Archivist
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, ChildSpec, Sleep, Supervisor, System, start_supervisor
+from pyros.actors.kernel.envelope import StopOrder
 from pyros.actors.librarian import Librarian
 from pyros.actors.majordome.actor import Majordome
 from pyros.actors.observation_manager import ObservationManager
@@ -167,15 +171,24 @@ class MonitorStandIn(StandIn):
         self.after(0.0, Poll())
 
     def on_poll(self, _):
-        self.publish(SafetyVerdict(level="SAFE", reasons=[], at=self.clock.now()))
-        self.after(1.0, Poll())
+        if self.stage.ticking:
+            self.publish(SafetyVerdict(level="SAFE", reasons=[], at=self.clock.now()))
+            self.after(1.0, Poll())
 
     def state(self):
         night = tonight(date_of(SITE, self.clock.now()))
+        hour = timedelta(hours=1)
         return MonitorState(
-            phase="night", night=str(night.date), begins=night.begins, ends=night.ends, opens=night.begins - timedelta(hours=1),
-            sunrise=night.ends + timedelta(hours=1), level="SAFE", reasons=[], devices=[],
-        )  # fmt: skip
+            phase="night",
+            night=str(night.date),
+            begins=night.begins,
+            ends=night.ends,
+            opens=night.begins - hour,
+            sunrise=night.ends + hour,
+            level="SAFE",
+            reasons=[],
+            devices=[],
+        )
 
 
 class Recorder(StandIn):
@@ -218,12 +231,15 @@ class Pool(Executor):
 class Scene:
     """Boot it, act on it by messages, look into its store."""
 
+    open_ones: ClassVar[list[Scene]] = []
+
     def __init__(self, folder, *, majordome=False, vtp="", start=None, clock=None, archivist=Archivist, **settings):
         self.folder = folder
         (folder / "images").mkdir(parents=True, exist_ok=True)
         self.clock = clock or VirtualClock(start or start_of_scene(), stall_s=20.0)
         self.faults, self.diary, self.slews, self.told, self.log = {}, [], [], [], []
         self.pool = Pool()
+        self.ticking = majordome
         self.system = System(self.clock)
         self.system.events.tap(lambda sender, message: self.log.append((self.clock.now(), message)))
         source = [{"kind": "vtp", "url": vtp, "name": "vtp"}] if vtp else []
@@ -233,7 +249,15 @@ class Scene:
         director = (lambda c: Majordome(c, self.environment)) if majordome else (lambda c: Recorder(c, self))
         specs = [*self._specs(archivist, director), *([self._listener()] if vtp else [])]
         self.supervisor = start_supervisor(self.system, lambda context: Supervisor(context, specs))
+        self.open_ones.append(self)
         self.run(0.0)
+
+    def close(self):
+        """End every actor's thread, the supervisor's first, so that it restarts nobody."""
+        for name in ("supervisor", *self.system.names()):
+            mailbox = self.system.mailbox(name)
+            mailbox.put(StopOrder(mailbox.owner), first=True)
+        self.clock.run(self.clock.now())
 
     def _specs(self, archivist, director):
         for name, actor in [("archivist", archivist), ("librarian", Librarian), ("user_manager", UserManager)]:
@@ -339,9 +363,16 @@ class Scene:
         return Scene(self.folder, start=self.clock.now() + timedelta(seconds=after_s), **rules)
 
 
+@pytest.fixture(autouse=True)
+def end_of_scenes():
+    """End every scene with its test (imported by each file): a hundred daemons' threads are too many for a process."""
+    yield
+    while Scene.open_ones:
+        Scene.open_ones.pop().close()
+
+
 @functools.cache
 def high_place() -> tuple[float, float]:
     """A place just east of the meridian at the scene's start."""
     configure_iers()
     return (sidereal_time_deg(SITE, start_of_scene()) + 15.0) % 360, SITE.latitude_deg
-

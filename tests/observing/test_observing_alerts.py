@@ -5,18 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from observing_scene import Scene, SlowArchivist, high_place
+from observing_scene import (
+    Scene,
+    SlowArchivist,
+    end_of_scenes,  # noqa: F401 - a fixture of every test here
+    high_place,
+)
 
-from pyros.actors.archivist import Archivist
 from pyros.actors.analyzer.analysis import AnalysisReport, ImageReport
 from pyros.actors.analyzer.search import Candidate
+from pyros.actors.archivist import Archivist
 from pyros.messages.alerts import (
     AlertManagerState,
     AlertOpened,
     AlertUpdated,
     CancelAlert,
     NoticeArrived,
-    NoticeJudged,
     NoticeStored,
 )
 from pyros.messages.base import Failed, Refused
@@ -125,7 +129,9 @@ def test_a_small_step_keeps_the_sequence_and_the_next_plan_recentres(tmp_path):
     opened = open_alert(scene)
     scene.tell("observation_manager", Execute(sequence_id=opened.sequence_id))
     scene.run(60.0)
-    scene.notice(scene.burst("swift_xrt", t0=scene.clock.now() - timedelta(seconds=100), offset_deg=0.04, error_deg=0.001))
+    scene.notice(
+        scene.burst("swift_xrt", t0=scene.clock.now() - timedelta(seconds=100), offset_deg=0.04, error_deg=0.001)
+    )
     scene.run_until(lambda: len(scene.slews) == 2)
     assert scene.row("alert")["dec_deg"] == pytest.approx(high_place()[1] + 0.04, abs=1e-3)
     assert scene.slews[1][2] - scene.slews[0][2] == pytest.approx(0.04, abs=1e-3)
@@ -197,7 +203,9 @@ def test_a_burst_that_another_satellite_stands_for_outlives_a_retraction(tmp_pat
 def test_an_alert_below_the_horizon_waits_for_the_planning(tmp_path):
     scene = Scene(tmp_path)
     ra_deg, dec_deg = high_place()
-    scene.notice(render("swift_bat", scene.clock.now(), scene.clock.now(), (ra_deg + 120) % 360, dec_deg, 0.05, "1400001"))
+    scene.notice(
+        render("swift_bat", scene.clock.now(), scene.clock.now(), (ra_deg + 120) % 360, dec_deg, 0.05, "1400001")
+    )
     scene.run(0.0)
     assert not calls(scene)
     assert "for later" in calls(scene, Replan)[0].cause
@@ -227,6 +235,17 @@ def test_what_a_crash_left_undecided_is_decided_once(tmp_path):
     assert len(scene.rows("alert")) == len(scene.rows("sequence")) == 1
 
 
+def test_a_crash_while_the_alert_is_being_stored_opens_it_once(tmp_path):
+    scene = Scene(tmp_path, archivist=SlowArchivist)
+    scene.notice(scene.burst("swift_bat"))
+    scene.run(0.05)
+    scene.crash("alert_manager")
+    scene.run(5.0)
+    assert len(scene.rows("alert")) == len(scene.rows("sequence")) == len(calls(scene)) == 1
+    assert scene.row("notice")["verdict"] == "ACCEPTED"
+    assert len(scene.ask("alert_manager").alerts) == 1
+
+
 @pytest.mark.parametrize("how", ["the actor", "the daemon"])
 def test_an_alert_goes_on_after_a_restart_in_its_middle(tmp_path, how):
     """WK-3."""
@@ -242,7 +261,11 @@ def test_an_alert_goes_on_after_a_restart_in_its_middle(tmp_path, how):
         scene = scene.again()
     scene.run(15.0)
     after = scene.ask("alert_manager").alerts[0]
-    assert (after.alert_id, after.name, after.times["slew_commanded"]) == (1, before.name, before.times["slew_commanded"])
+    assert (after.alert_id, after.name, after.times["slew_commanded"]) == (
+        1,
+        before.name,
+        before.times["slew_commanded"],
+    )
     assert len(scene.rows("sequence")) == (1 if how == "the actor" else 2)
     scene.notice(scene.burst("swift_xrt", t0=t0, offset_deg=0.01, error_deg=0.001))
     scene.run(0.0)

@@ -7,7 +7,15 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observing_scene import ON, Scene, SlowArchivist, high_place, start_of_scene, tonight
+from observing_scene import (
+    ON,
+    Scene,
+    SlowArchivist,
+    end_of_scenes,  # noqa: F401 - a fixture of every test here
+    high_place,
+    start_of_scene,
+    tonight,
+)
 
 from pyros.actors.routine_rules import OVER, request_over
 from pyros.actors.scheduler.placement import ITERATIONS

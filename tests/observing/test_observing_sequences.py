@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from observing_scene import SLEW_S, Scene, SlowArchivist
+from observing_scene import (
+    SLEW_S,
+    Scene,
+    SlowArchivist,
+    end_of_scenes,  # noqa: F401 - a fixture of every test here
+)
 
 from pyros.messages.base import Done, Refused
 from pyros.messages.night import (
@@ -242,6 +247,19 @@ def test_a_restart_in_mid_sequence_brakes_interrupts_and_repeats_nothing(tmp_pat
     ended(scene, 2)
     assert [row["number"] for row in scene.rows("image")] == [0, 1, 2, 3]
     assert scene.ledger()["debit"] == 120.0
+
+
+@pytest.mark.parametrize("commit", COMMITS)
+def test_a_restart_while_the_store_still_writes_leaves_nothing_executing(tmp_path, commit):
+    scene = Scene(tmp_path, archivist=SlowArchivist)
+    (number,) = planned(scene)
+    execute(scene, number)
+    scene.run(COMMITS[commit])
+    scene.crash("observation_manager")
+    scene.run(5.0)
+    assert "EXECUTING" not in [status for rows in statuses(scene).values() for status in rows]
+    ledger = scene.ledger()
+    assert ledger.get("debit", 0.0) + ledger["refund"] == ledger["reserve"]
 
 
 def test_what_was_executing_and_planned_when_the_daemon_was_killed_is_put_right(tmp_path):

@@ -6,22 +6,36 @@ hold-offs, so that a minute or two of virtual time shows a whole reflex.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from itertools import pairwise
 
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Supervisor, System, start_supervisor
 from pyros.actors.kernel.envelope import StopOrder
+from pyros.actors.kernel.mailbox import MailboxRefusedError
 from pyros.actors.make_safe import make_safe
 from pyros.actors.tree import specs
 from pyros.clock import VirtualClock
 from pyros.config import parse
 from pyros.messages.base import Done
-from pyros.messages.devices import Beat, CameraState, Expose, FilterWheelState, OpenDome, PlcState, Slew, TelescopeState
-from pyros.messages.night import MajordomeState, ModeChanged, ObserveAlert, Permit, SafetyVerdict
+from pyros.messages.devices import (
+    Beat,
+    CameraState,
+    Expose,
+    FilterWheelState,
+    OpenDome,
+    PlcState,
+    ShutterOpened,
+    Slew,
+    TelescopeState,
+)
+from pyros.messages.night import MajordomeState, ModeChanged, ObserveAlert, Permit, Replan, SafetyVerdict, SequenceEnded
 from pyros.messages.store import Commit, Committed, Insert
 from pyros.messages.system import Crash
+from pyros.sky.coordinates import sidereal_time_deg
 from pyros.sky.night import night_of
 from pyros.sky.site import Site
 from pyros.store.builder import AlbumDraft, PlanDraft, RequestDraft, SequenceDraft, build_request
@@ -36,7 +50,14 @@ TARGET = (5.0, 40.0)
 OTHER_TARGET = (330.0, 45.0)
 LOOP = ("archivist", "plc", "weather:mast", "monitor", "majordome")
 """The chain: sensor, PLC, verdict, decision, heartbeat."""
-DEVICES = ("telescope.brake", "telescope", "camera:vis.brake", "camera:vis", "filter_wheel:vis.brake", "filter_wheel:vis")
+DEVICES = (
+    "telescope.brake",
+    "telescope",
+    "camera:vis.brake",
+    "camera:vis",
+    "filter_wheel:vis.brake",
+    "filter_wheel:vis",
+)
 ALL = (*LOOP, *DEVICES, "scheduler", "observation_manager")
 PIXELS = 64
 
@@ -99,7 +120,8 @@ class Scene:
         children = self.supervisor._children.values() if self.supervisor is not None else []
         for name in ("supervisor", *(child.name for child in children)) if self.supervisor is not None else ():
             mailbox = self.system.mailbox(name)
-            mailbox.put(StopOrder(mailbox.owner), first=True)
+            with contextlib.suppress(MailboxRefusedError):  # a scene of a shutdown has ended them already
+                mailbox.put(StopOrder(mailbox.owner), first=True)
         self.run(0.0)
         for child in children:
             child.revoke()
@@ -178,6 +200,11 @@ class Scene:
         threading.Thread(target=run, daemon=True).start()
         turn.wake()
 
+    @property
+    def high_target(self):
+        """A place in the sky that stands high now."""
+        return sidereal_time_deg(SITE, self.clock.now()), 40.0
+
     def switch(self, name, on):
         self.world.set_switch(name, on)
 
@@ -230,7 +257,7 @@ class Scene:
     def longest_gap_s(self, kind):
         """The longest time without a publication of this kind."""
         times = [at for at, _, message in self.heard if isinstance(message, kind)]
-        return max((b - a).total_seconds() for a, b in zip(times, times[1:], strict=False))
+        return max((b - a).total_seconds() for a, b in pairwise(times))
 
     def events(self, kind):
         return [message for _, _, message in self.heard if isinstance(message, kind)]
@@ -280,7 +307,9 @@ class Scene:
         self._beating = False
 
     def story(self):
-        changes = [(f"{at:%H:%M:%S}", m.before, m.after, m.cause) for at, _, m in self.heard if isinstance(m, ModeChanged)]
+        changes = [
+            (f"{at:%H:%M:%S}", m.before, m.after, m.cause) for at, _, m in self.heard if isinstance(m, ModeChanged)
+        ]
         letters = [(one.to, one.message, one.reason[-200:]) for one in self.system.dead_letters]
         return f"{self.clock.now():%H:%M:%S}: modes {changes}, verdict {self.verdict}, letters {letters[-3:]}"
 
@@ -309,6 +338,8 @@ class Scene:
         commit = build_request(RequestDraft(name="scene", status="ACCEPTED", sequences=[draft], **request), now, first)
         ids = self.store(*commit.writes)
         at = next(index for index, write in enumerate(commit.writes) if write.table == "sequence")
+        if not alert:
+            self.tell("majordome", Replan(cause="scene"))
         return ids[at], (ids[0] if alert else None)
 
     def _user(self):
@@ -316,11 +347,14 @@ class Scene:
             account = {"name": "astronomer", "email": "a@example.org", "password_hash": "!", "role": "observer",
                        "status": "VALIDATED", "created_at": self.clock.now()}  # fmt: skip
             self._user_id = self.store(Insert(table="user", values=account))[0]
+            grant = {"user_id": self._user_id, "kind": "grant", "seconds": 1e6, "at": self.clock.now()}
+            self.store(Insert(table="quota_entry", values=grant))
         return self._user_id
 
     @staticmethod
     def _alert(target, now):
-        return {"name": f"GRB {now:%H%M%S}", "night": str(NIGHT.date), "status": "ACTIVE", "t0": now, "ra_deg": target[0],
+        return {"name": f"GRB {now:%H%M%S}", "night": str(NIGHT.date), "status": "ACTIVE", "t0": now,
+                "ra_deg": target[0],
                 "dec_deg": target[1], "error_deg": 0.05, "times": {}, "created_at": now}  # fmt: skip
 
     def alert(self, target=TARGET, *, may_interrupt=True, for_s=1800.0, **rules):
@@ -335,6 +369,24 @@ class Scene:
     def sent_alert(self, sequence_id):
         """The word on an alert that majordome was sent, to send it again."""
         return self._calls[sequence_id]
+
+
+def exposing(scene, **rules):
+    """Let an alert's sequence expose; return its id."""
+    sequence_id = scene.alert(exposure_s=rules.pop("exposure_s", 300.0), **rules)
+    scene.until(lambda: any(one.sequence_id == sequence_id for one in scene.events(ShutterOpened)), 120.0)
+    return sequence_id
+
+
+def ends(scene):
+    return [(one.sequence_id, one.outcome) for one in scene.events(SequenceEnded)]
+
+
+def safe_at_the_end(scene, within_s=200.0):
+    scene.until(lambda: scene.mode in {"closed", "paused", "stopped"}, within_s)
+    assert scene.fraction == 0.0
+    assert scene.parked
+    assert scene.observatory.observer.violations == []
 
 
 def of_switches(scene, monkeypatch, *, closed, open_):
@@ -355,4 +407,3 @@ def slew(sequence_id=1, target=TARGET):
 
 def expose(exposure_s=10.0, frame="light", sequence_id=1):
     return Expose(exposure_s=exposure_s, frame=frame, filter="r", sequence_id=sequence_id, plan_id=1, number=0)
-

@@ -6,7 +6,18 @@ import pytest
 from scene import ALL, NIGHT, OTHER_TARGET, TARGET, Scene, expose, slew
 
 from pyros.messages.base import Done, Failed, Refused
-from pyros.messages.devices import Brake, Exposed, FilterSet, Halt, Park, PlcState, Poll, SetFilter, ShutterOpened, Slewed
+from pyros.messages.devices import (
+    Brake,
+    Exposed,
+    FilterSet,
+    Halt,
+    Park,
+    PlcState,
+    Poll,
+    SetFilter,
+    ShutterOpened,
+    Slewed,
+)
 
 ACTORS = tuple(name for name in ALL if name not in {"majordome", "scheduler", "observation_manager"})
 LINK_FAULTS = ["mute", "hang", "disconnect", "garbage"]
@@ -26,7 +37,9 @@ def bears(scene):
     assert scene.restarts == {}
 
 
-@pytest.mark.xfail(Poll.budget_s < 3, reason="a poll may wait for two replies and a connection: it needs a budget of 5 s")
+@pytest.mark.xfail(
+    Poll.budget_s < 3, reason="a poll may wait for two replies and a connection: it needs a budget of 5 s"
+)
 @pytest.mark.parametrize("kind", LINK_FAULTS)
 def test_devices_that_are_silent_when_the_observatory_boots_delay_nobody_and_come_up_later(tmp_path, kind):
     """MO-T7: connected with retry, also to devices that start later."""

@@ -13,9 +13,7 @@ from pyros.messages.devices import PlcState
 from pyros.messages.night import MonitorState, Permit, SafetyVerdict
 from pyros.sky import coordinates
 
-SETTINGS = parse(
-    {"devices": {"telescope": {"url": "lx200+tcp://h:1"}, "plc": {"url": "modbus://h:1"}}}, "guards"
-)
+SETTINGS = parse({"devices": {"telescope": {"url": "lx200+tcp://h:1"}, "plc": {"url": "modbus://h:1"}}}, "guards")
 PLC = PlcState(link="up", dome="open", rain=False, local_key=False, emergency_stop=False, mains=True, ups_percent=100)
 SAFE = SafetyVerdict(level="SAFE", reasons=[], at=DARK)
 PERMIT = Permit(sequence_id=1, open_dome=True, at=DARK)

@@ -106,7 +106,9 @@ def test_the_transition_that_is_due(after, mode, dome, changes):
     ordered=st.sampled_from(["run", "pause", "stop", "lockdown"]),
     hours=st.floats(-14, 14),
 )
-def test_the_observatory_goes_to_opening_only_when_it_is_safe_dark_enough_and_ordered(mode, dome, level, ordered, hours):
+def test_the_observatory_goes_to_opening_only_when_it_is_safe_dark_enough_and_ordered(
+    mode, dome, level, ordered, hours
+):
     now = DARK + timedelta(hours=hours)
     step = next_mode(view(mode, dome, level=level, ordered=ordered, now=now))
     if step is not None and step.mode in {"opening", "observing"}:

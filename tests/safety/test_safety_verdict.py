@@ -20,8 +20,8 @@ NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 SAFETY = Safety()
 PLC = {"link": "up", "dome": "closed", "rain": False, "local_key": False, "emergency_stop": False, "mains": True,
        "ups_percent": 100.0, "latched": []}  # fmt: skip
-AIR = {"station": "mast", "rain": False, "wind_m_s": 3.0, "gust_m_s": 5.0, "humidity_percent": 40.0, "temperature_c": 8.0,
-       "dew_point_c": -4.0, "pressure_hpa": 720.0, "sky_minus_ambient_c": -25.0}  # fmt: skip
+AIR = {"station": "mast", "rain": False, "wind_m_s": 3.0, "gust_m_s": 5.0, "humidity_percent": 40.0,
+       "temperature_c": 8.0, "dew_point_c": -4.0, "pressure_hpa": 720.0, "sky_minus_ambient_c": -25.0}  # fmt: skip
 PAST = Memory(bad_until_s=0.0)
 NEVER = ()
 
@@ -115,7 +115,16 @@ def test_a_restarted_monitor_goes_on_with_the_hold_off_but_trusts_no_old_verdict
 
 def test_wind_that_has_closed_the_dome_must_fall_below_the_clear_value_and_stay_there():
     safety, memory, levels = Safety(hold_off_s=60.0), PAST, []
-    for at_s, wind_m_s in ((0, 14.0), (1, 15.5), (2, 14.0), (62, 12.5), (63, 11.5), (100, 11.0), (121, 11.0), (123, 11.0)):
+    for at_s, wind_m_s in (
+        (0, 14.0),
+        (1, 15.5),
+        (2, 14.0),
+        (62, 12.5),
+        (63, 11.5),
+        (100, 11.0),
+        (121, 11.0),
+        (123, 11.0),
+    ):
         verdict, memory = judge(safety, seen(air={"wind_m_s": wind_m_s}, at_s=float(at_s)), memory, 3.0)
         levels.append(verdict.level)
     assert levels == ["WARN", "UNSAFE", "UNSAFE", "UNSAFE", "UNSAFE", "UNSAFE", "UNSAFE", "SAFE"]

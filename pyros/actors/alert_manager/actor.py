@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from pyros.actors.alert_manager import memory, rows
 from pyros.actors.alert_manager.decision import decide
 from pyros.actors.alert_manager.deeds import Deed, Deeds
-from pyros.actors.alert_manager.ledger import STEPS, AlertFile, opened, updated
+from pyros.actors.alert_manager.ledger import STEPS, AlertFile, Undecided, opened, updated
 from pyros.actors.alert_manager.notice import Notice
 from pyros.actors.alert_manager.strategy import defaults, parse
-from pyros.actors.alert_manager.streams import interpret
 from pyros.actors.alert_manager.verdict import AlertPolicy, Verdict
-from pyros.actors.alert_manager.voevent import NoticeError, read
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context, Deferred
 from pyros.messages.alerts import (
@@ -52,7 +49,7 @@ from pyros.messages.store import Commit, Committed
 from pyros.sky import coordinates
 from pyros.sky.night import date_of
 from pyros.store.database import Reader, open_reader
-from pyros.store.repositories import sequence_tree, stored_notice, undecided_notices
+from pyros.store.repositories import pending_notice, sequence_tree, stored_notice, undecided_notices
 
 COMMIT_S = 20.0
 RETRY_S = 5.0
@@ -61,17 +58,6 @@ MOST_REISSUES = 3
 REISSUE_AFTER_S = 10.0
 """How long a sequence that a device broke off waits before it is tried again, times the number of the try."""
 OBSERVE_WITHIN = timedelta(hours=1)
-
-
-@dataclass
-class _Undecided:
-    """A stored notice whose turn has not come."""
-
-    notice_id: int
-    notice: Notice
-    received_at: datetime
-    stored_at: datetime
-    tries: int = 0
 
 
 class AlertManager(Actor):
@@ -88,27 +74,40 @@ class AlertManager(Actor):
         self._deeds = Deeds(strategies, environment.settings.devices.camera)
         self._reader: Reader | None = None
         self._memory = memory.Memory()
-        self._undecided: deque[_Undecided] = deque()
+        self._undecided: deque[Undecided] = deque()
         self._deciding = False
         self._notices = self._accepted = 0
 
     # -- start -------------------------------------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        """Take up the alerts of the last day and a half, and what a crash left undecided."""
+        """Take up the alerts of the last day and a half, and what a crash left undecided.
+
+        What the last incarnation had sent to the archivist is waited for, so that nothing of it is done twice.
+        """
         self._reader = open_reader(self.environment.state_folder)
         self.subscribe(Pointed, ShutterOpened, Analysed, SequenceEnded)
-        self._memory = memory.load(self._reader, self.clock.now())
+        self._deciding = True
+        self._commit([], "before the alert manager loads", lambda _: self._load())
+        self.show()
+
+    def _load(self) -> None:
+        self._memory = memory.load(self._store, self.clock.now())
         for file in self._memory.alive():
             self._resume(file)
-        for row in undecided_notices(self._reader):
-            notice, problem = _read(row["raw"])
-            if notice is None:
-                self._write([rows.quarantined(row["id"], problem, self.clock.now())], "a notice set aside")
-            else:
-                self._undecided.append(_Undecided(row["id"], notice, row["received_at"], row["received_at"]))
-        self._decide_next()
-        self.show()
+        for row in undecided_notices(self._store):
+            self._queue(row)
+        self._go_on()
+
+    def _queue(self, row: dict[str, Any]) -> None:
+        """Put a stored notice that is not judged yet into the queue, once."""
+        if any(due.notice_id == row["id"] for due in self._undecided):
+            return
+        notice, problem = memory.read_notice(row["raw"])
+        if notice is None:
+            self._write([rows.quarantined(row["id"], problem, self.clock.now())], "a notice set aside")
+        else:
+            self._undecided.append(Undecided(row["id"], notice, row["received_at"], self.clock.now()))
 
     def _resume(self, file: AlertFile) -> None:
         """Go on with an alert from where the store says that its last sequence is."""
@@ -146,10 +145,14 @@ class AlertManager(Actor):
     def on_notice_arrived(self, message: NoticeArrived) -> Deferred | NoticeStored:
         """Store it; answer; only then decide."""
         digest = hashlib.sha256(message.raw).hexdigest()
-        notice, problem = _read(message.raw)
+        notice, problem = memory.read_notice(message.raw)
         ivorn = notice.ivorn[: rows.LONGEST_IVORN] if notice is not None else rows.unreadable_name(digest)
         known = stored_notice(self._store, ivorn, digest)
         if known is not None:
+            left = pending_notice(self._store, known)
+            if left is not None:  # it was stored for an incarnation that broke before it could decide
+                self._queue(left)
+                self._decide_next()
             return NoticeStored(notice_id=known, fresh=False)
         answer = Deferred()
         self._keep(message, notice, problem, digest, answer)
@@ -173,8 +176,9 @@ class AlertManager(Actor):
                 return
             self._notices += 1
             answer.answer(NoticeStored(notice_id=reply.ids[0], fresh=True))
-            if notice is not None:
-                self._undecided.append(_Undecided(reply.ids[0], notice, message.received_at, self.clock.now()))
+            left = pending_notice(self._store, reply.ids[0])
+            if left is not None:
+                self._queue(left)
                 self._decide_next()
             self.show()
 
@@ -204,7 +208,7 @@ class AlertManager(Actor):
             return
         self._commit(deed.writes, f"verdict on {due.notice.ivorn}", lambda reply: self._decided(due, deed, reply))
 
-    def _decided(self, due: _Undecided, deed: Deed, reply: Answer) -> None:
+    def _decided(self, due: Undecided, deed: Deed, reply: Answer) -> None:
         if isinstance(reply, Committed):
             self._undecided.popleft()
             deed.remember(reply.ids)
@@ -221,7 +225,7 @@ class AlertManager(Actor):
             return
         self._go_on()
 
-    def _set_aside(self, due: _Undecided, reason: str) -> None:
+    def _set_aside(self, due: Undecided, reason: str) -> None:
         self._undecided.popleft()
         self._write([rows.quarantined(due.notice_id, reason, self.clock.now())], "a notice set aside")
         self._say(due, Verdict(accepted=False, reason=reason), None)
@@ -232,7 +236,7 @@ class AlertManager(Actor):
         self.show()
         self._decide_next()
 
-    def _say(self, due: _Undecided, verdict: Verdict, file: AlertFile | None) -> None:
+    def _say(self, due: Undecided, verdict: Verdict, file: AlertFile | None) -> None:
         self.publish(
             NoticeJudged(
                 notice_id=due.notice_id,
@@ -392,10 +396,3 @@ class AlertManager(Actor):
         return AlertManagerState(
             notices=self._notices, accepted=self._accepted, alerts=[file.row() for file in self._memory.alerts]
         )
-
-
-def _read(raw: bytes) -> tuple[Notice | None, str]:
-    try:
-        return interpret(read(raw)), ""
-    except NoticeError as error:
-        return None, str(error)

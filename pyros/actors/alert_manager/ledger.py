@@ -14,6 +14,17 @@ STEPS = ("t0", "sent", "received", "stored", "decided", "slew_commanded", "settl
 
 
 @dataclass
+class Undecided:
+    """A stored notice whose turn has not come."""
+
+    notice_id: int
+    notice: Notice
+    received_at: datetime
+    stored_at: datetime
+    tries: int = 0
+
+
+@dataclass
 class LooseTrigger:
     """A trigger that belongs to no alert: a burst too wide to look at, something else than a burst, or retracted."""
 

@@ -71,7 +71,7 @@ def load(reader: Reader, now: datetime) -> Memory:
     for row in loose_triggers(reader, now - KEPT):
         trigger = memory.loose_trigger(None)
         for notice_id, raw in raw_notices_of_trigger(reader, row["mission"], row["identifier"]):
-            notice = _notice(raw)
+            notice, _ = read_notice(raw)
             if notice is not None:
                 trigger.take(notice_id, notice, burst=_is_burst(notice))
     memory.loose = [trigger for trigger in memory.loose if trigger.notices]
@@ -100,7 +100,9 @@ def _file(reader: Reader, row: dict[str, Any]) -> AlertFile:
         ),
         strategy=strategy_of(reader, row["strategy_id"]),
         latest=max(latest, default=None),
-        notices=[notice for raw in raw_notices_of_alert(reader, alert_id) if (notice := _notice(raw)) is not None],
+        notices=[
+            notice for raw in raw_notices_of_alert(reader, alert_id) if (notice := read_notice(raw)[0]) is not None
+        ],
         missions=list(dict.fromkeys(taken)),
         sequences=[tree.id for tree in trees],
         times={step: datetime.fromisoformat(at) for step, at in row["times"].items()},
@@ -109,8 +111,9 @@ def _file(reader: Reader, row: dict[str, Any]) -> AlertFile:
     )
 
 
-def _notice(raw: bytes) -> Notice | None:
+def read_notice(raw: bytes) -> tuple[Notice | None, str]:
+    """Return what a notice says, or why nobody can tell."""
     try:
-        return interpret(read(raw))
-    except NoticeError:
-        return None  # it was readable when it was stored; it stays in the store
+        return interpret(read(raw)), ""
+    except NoticeError as error:
+        return None, str(error)

@@ -68,7 +68,7 @@ def decided(notice_id: int, verdict: Verdict, now: datetime, alert_id: Any) -> C
 def quarantined(notice_id: int, reason: str, now: datetime) -> Change:
     """Return the write that sets a stored notice aside."""
     values = {"verdict": "QUARANTINED", "reason": reason[:2000], "decided_at": now}
-    return Change(table="notice", key=notice_id, values=values)
+    return Change(table="notice", key=notice_id, values=values, expect={"verdict": "PENDING"})
 
 
 def alert_row(

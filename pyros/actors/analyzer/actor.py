@@ -83,7 +83,11 @@ class Analyzer(Actor):
     def _submit(self) -> None:
         while self._waiting and len(self._running) < self.settings.workers:
             message = self._waiting.pop(0)
-            job = self._job(message)
+            try:
+                job = self._job(message)
+            except Exception as error:  # noqa: BLE001 - one image that cannot even be asked for must not stop the others
+                self._problem = f"images {message.image_ids}: {type(error).__name__}: {error}"[:500]
+                continue
             if job is None:
                 continue
             try:
@@ -143,6 +147,8 @@ class Analyzer(Actor):
         """Add the frames of the same field and filter that came just before."""
         assert self._reader is not None  # noqa: S101 - opened in on_start
         last = rows[-1]
+        if last["sequence_id"] is None:
+            return rows
         same = [
             row
             for row in images_of(self._reader, sequence_id=last["sequence_id"])

@@ -48,7 +48,8 @@ class DeviceActor(Actor):
     def on_start(self) -> None:
         """Say in whose hands the device is, and begin to poll; a device that does not answer stops nobody."""
         self.lease.on_revoke(self.device.disconnect)
-        self.show()
+        if self.latest(type(self.state()), self.name) is None:
+            self.show()  # else what the last incarnation said stands until the first poll, a moment from now
         self.poll_in(0.0)
 
     def on_stop(self) -> None:

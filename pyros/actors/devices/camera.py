@@ -87,10 +87,12 @@ class Camera(DeviceActor):
         return None if refusal is None else Refused(reason=f"exposure refused: {refusal}")
 
     def _left_s(self) -> float:
-        """Seconds until the night begins; 0 in the night."""
+        """Seconds until the night begins, where it is so near that the command may wait for it; else 0."""
         monitor = self.latest(MonitorState)
-        begins = monitor[0].begins if monitor is not None else None
-        return max(0.0, (begins - self.clock.now()).total_seconds()) if begins is not None else 0.0
+        if monitor is None or monitor[0].begins is None:
+            return 0.0
+        left_s = (monitor[0].begins - self.clock.now()).total_seconds()
+        return left_s if 0.0 < left_s <= self.settings.night.pointing_before_s else 0.0
 
     def _expose(self, message: Expose) -> Procedure:
         if message.frame in OF_THE_SKY and self._left_s() > 0.0:

@@ -15,19 +15,18 @@ from datetime import datetime, timedelta
 
 from pyros.actors.devices.guard import safety_s
 from pyros.actors.environment import Environment
-from pyros.actors.kernel import Actor, Answer, Context, Deferred
+from pyros.actors.kernel import Answer, Context
 from pyros.actors.majordome.agenda import Agenda, Item
-from pyros.actors.majordome.orders import Orders, obey, orders_from
+from pyros.actors.majordome.people import OrderTaker
 from pyros.actors.majordome.policy import Step, View, may_start, next_mode, should_park
 from pyros.actors.majordome.replanning import Replanning
 from pyros.actors.majordome.turn import LOST_AFTER_S, Turn
-from pyros.messages.base import Command, Done, Refused
+from pyros.messages.base import Done
 from pyros.messages.devices import Beat, CloseDome, OpenDome, Park, PlcState, Poll, TelescopeState
 from pyros.messages.night import (
     Abort,
     Execute,
     ExecutionRefused,
-    Lockdown,
     MajordomeState,
     ModeChanged,
     MonitorState,
@@ -36,7 +35,6 @@ from pyros.messages.night import (
     ObserveAlert,
     Permit,
     PlannedSequence,
-    Release,
     Replan,
     SafetyLevel,
     SafetyVerdict,
@@ -44,9 +42,8 @@ from pyros.messages.night import (
     SequenceEnded,
     SequenceStarted,
 )
-from pyros.messages.store import Commit, Committed
 from pyros.store.database import Reader, open_reader
-from pyros.store.repositories import current_schedule, sequence_tree, setting_write, settings
+from pyros.store.repositories import current_schedule, sequence_tree
 
 LOOK_EVERY_S = 2.0
 OPEN_AGAIN_S = 30.0
@@ -55,10 +52,10 @@ PARK_AGAIN_S = 30.0
 ABORT_TAKES_S = 10.0
 LEAD_S = 45.0
 """A slew may be commanded so long before the night; it takes less, and the camera waits for the rest."""
-SUPERVISOR = "supervisor"
+WAITING = "; waiting: "
 
 
-class Majordome(Actor):
+class Majordome(OrderTaker):
     """See the module's docstring."""
 
     def __init__(self, context: Context, environment: Environment) -> None:
@@ -68,9 +65,6 @@ class Majordome(Actor):
         self._mode: ObservatoryMode = "closed"
         self._why = "start"
         self._since = self.clock.now()
-        self._orders = self._lasting = self._stored = Orders()
-        self._storing = False
-        self._promises: list[Deferred] = []
         self._agenda = Agenda()
         self._turn = Turn()
         self._replanning = Replanning()
@@ -84,7 +78,7 @@ class Majordome(Actor):
         """Take up people's orders, tonight's planning and what the observation manager is at."""
         self.subscribe(SafetyVerdict, ScheduleMade, SequenceEnded, SequenceStarted, ExecutionRefused)
         self._reader = open_reader(self.environment.state_folder)
-        self._orders = self._lasting = self._stored = orders_from(settings(self._reader))
+        self.load_orders(self._reader)
         schedule = current_schedule(self._reader)
         if schedule is not None:
             self._replanning.night_planned = schedule["night"]
@@ -93,8 +87,19 @@ class Majordome(Actor):
             tree = sequence_tree(self._reader, observing[0].sequence_id)
             if tree is not None:
                 self._turn.adopt(tree, self.clock.now(), self.clock.monotonic_s())
+        self._resume()
         self.show()
         self.after(0.0, Poll())
+
+    def _resume(self) -> None:
+        """Go on in the mode of the incarnation before this one; what it was opening is looked at anew."""
+        last = self.latest(MajordomeState)
+        if last is not None and last[0].mode not in {"closed", "opening"}:
+            self._mode, self._since = last[0].mode, last[0].since
+            self._why = last[0].why.partition(WAITING)[0]
+            if self._mode == "closing":
+                self._close(self._why)
+            self._want_planning("majordome was restarted", 0.0)
 
     def on_stop(self) -> None:
         """Close the store."""
@@ -118,7 +123,7 @@ class Majordome(Actor):
         limit_s = safety_s(self.clock, self.settings.safety.verdict_max_age_s)
         if verdict is not None and verdict[1] > limit_s:
             self._decide(self._view("UNSAFE", f"no safety verdict for {verdict[1]:.0f} s"))
-        self._store_orders()
+        self.store_orders()
         self.show()
 
     def _decide(self, view: View) -> None:
@@ -151,7 +156,7 @@ class Majordome(Actor):
             monitor=monitor[0] if monitor else None,
             plc=plc[0] if plc else None,
             telescope=telescope[0] if telescope else None,
-            ordered=self._orders.ordered,
+            ordered=self.orders.ordered,
             hold=self._hold[0] if now < self._hold[1] else "",
             opening_takes_s=self.clock.at_least_real(MOTION_S, 10.0),
             closing_takes_s=self.clock.at_least_real(MOTION_S, 10.0),
@@ -325,63 +330,11 @@ class Majordome(Actor):
 
     # -- people ------------------------------------------------------------------------------------------------------
 
-    def _obey(self, command: Command) -> Done | Refused:
-        """Take a person's order; see `orders.obey` for what overrules what."""
-        after = obey(self._orders, command)
-        if isinstance(after, str):
-            return Refused(reason=after)
-        self._orders = after
-        if self.sender != SUPERVISOR:  # its stop ends the process, not the observing of the nights to come
-            self._lasting = after
-            self._store_orders()
-        if after.ordered != "run" and self._mode in {"opening", "observing"}:
-            cause = getattr(command, "cause", "") or getattr(command, "reason", "")
-            self._go(Step("closing", f"{after.ordered}: {cause}"))
+    def ordered(self, cause: str) -> None:
+        """See `OrderTaker.ordered`."""
+        if self.orders.ordered != "run" and self._mode in {"opening", "observing"}:
+            self._go(Step("closing", f"{self.orders.ordered}: {cause}"))
         self.show()
-        return Done()
-
-    on_start_observing = on_stop_observing = on_pause = on_resume = _obey
-
-    def on_lockdown(self, message: Lockdown) -> Deferred:
-        """Close now; answered once the store has it, so that no restart forgets what was acknowledged."""
-        promise = Deferred()
-        self._promises.append(promise)
-        self._obey(message)
-        self._answer_if_stored()
-        return promise
-
-    def on_release(self, message: Release) -> Done | Refused:
-        """Lift a lockdown."""
-        reply = self._obey(message)
-        if isinstance(reply, Done):
-            self.publish(ModeChanged(before=self._mode, after=self._mode, cause=f"released by {message.operator}"))
-        return reply
-
-    def _store_orders(self) -> None:
-        """Bring people's orders into the store; what it does not take is tried again at the next look."""
-        lasting, stored = self._lasting.settings(), self._stored.settings()
-        changed = {key: value for key, value in lasting.items() if value != stored[key]}
-        if self._storing or not changed:
-            return
-        assert self._reader is not None  # noqa: S101 - opened in on_start
-        self._storing, wanted = True, self._lasting
-        now, by = self.clock.now(), self.user or self.name
-        writes = [setting_write(self._reader, key, value, now, by) for key, value in changed.items()]
-        within_s = self.clock.at_least_real(10.0, 10.0)
-        commit = Commit(writes=writes, reason="orders")
-        self.ask("archivist", commit, within_s, lambda reply: self._orders_stored(wanted, reply))
-
-    def _orders_stored(self, wanted: Orders, reply: Answer) -> None:
-        self._storing = False
-        if isinstance(reply, Committed):
-            self._stored = wanted
-            self._answer_if_stored()
-
-    def _answer_if_stored(self) -> None:
-        if self._stored == self._lasting:
-            promises, self._promises = self._promises, []
-            for promise in promises:
-                promise.answer(Done())
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -395,7 +348,7 @@ class Majordome(Actor):
             name = f"alert {following.alert_id}"
         return MajordomeState(
             mode=self._mode,
-            why=f"{self._why}; waiting: {self._waits_for}" if self._waits_for else self._why,
+            why=f"{self._why}{WAITING}{self._waits_for}" if self._waits_for else self._why,
             since=self._since,
             sequence_id=self._turn.sequence_id,
             sequence=self._turn.name,
@@ -403,5 +356,5 @@ class Majordome(Actor):
             next_sequence_id=following.sequence_id if following else None,
             next_sequence=name,
             next_start=start,
-            locked_by=self._orders.locked_by,
+            locked_by=self.orders.locked_by,
         )
