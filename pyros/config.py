@@ -224,6 +224,9 @@ class Analyzer(_Section):
     catalogue: Path | None = None
     workers: Annotated[int, Field(ge=1, le=16)] = 1
     modelled_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    """How long an alert's analysis takes on the virtual clock."""
+    modelled_routine_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    """The same for routine images, which have time; while it lasts the night goes on beside the analysis."""
 
 
 _PATHS = (("alerts", "strategies"), ("gateway", "folder"), ("analyzer", "masters"), ("analyzer", "catalogue"))

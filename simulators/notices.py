@@ -292,7 +292,7 @@ def trigger_id_for(form: str, t0: datetime, number: int = 1) -> str:
     return fermi_trigger_id(t0) if form.startswith("fermi") else str(1_400_000 + number)
 
 
-def render(  # noqa: PLR0917 - what a notice says, in the order in which one says it
+def render(
     form: str, t0: datetime, sent: datetime, ra_deg: float, dec_deg: float, error_deg: float, trigger_id: str
 ) -> bytes:
     """Write a notice.

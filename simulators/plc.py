@@ -258,7 +258,7 @@ class PlcServer:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _act(  # noqa: PLR0917 - the signature is pymodbus's
+    async def _act(
         self, function: int, start: int, address: int, count: int, registers: list[int], written: list[Any] | None
     ) -> ExcCodes | None:
         """Fill the registers that are read and carry out what is written; called by pymodbus before either."""

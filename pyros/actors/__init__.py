@@ -1,0 +1,1 @@
+"""The actors, one module or package per subsystem; tree.py has their order."""

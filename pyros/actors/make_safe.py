@@ -92,6 +92,9 @@ def _park(telescope_url: str, clock: Clock) -> None:
 
 
 def _brake_and_park(mount: Mount) -> None:
-    mount.brake()
-    mount.connect()
+    """Brake and park over one connection, so that the brake cannot overtake the parking; else brake at least."""
+    try:
+        mount.connect()
+    finally:
+        mount.brake()
     mount.park()

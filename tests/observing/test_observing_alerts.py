@@ -123,6 +123,20 @@ def test_a_later_gbm_notice_that_does_not_say_its_class_is_judged_by_the_earlier
     assert not scene.rows("alert")
 
 
+def test_what_is_no_burst_joins_no_alert_that_is_near_in_time_and_place(tmp_path):
+    """AL-T9."""
+    scene = Scene(tmp_path)
+    t0 = scene.clock.now() - timedelta(seconds=40)
+    open_alert(scene, t0=t0)
+    particles = scene.burst("fermi_gbm_flt", t0=t0, trigger_id="817096653", error_deg=6.0)
+    scene.notice(particles.replace(b'"Most_Likely_Index" value="4"', b'"Most_Likely_Index" value="8"'))
+    test = scene.burst("svom_eclairs", t0=t0, trigger_id="sb26112301", error_deg=0.01)
+    scene.notice(test.replace(b'role="observation"', b'role="test"'))
+    scene.run(0.0)
+    assert [row["alert_id"] for row in scene.rows("notice")] == [1, None, None]
+    assert scene.ask("archivist").refused == 0
+
+
 def test_a_small_step_keeps_the_sequence_and_the_next_plan_recentres(tmp_path):
     """AL-T8."""
     scene = Scene(tmp_path)

@@ -112,11 +112,11 @@ def test_plannings_asked_for_together_are_made_one_after_the_other(tmp_path):
     scene.submit(3)
     scene.run(1.0)
     answers = []
-    for _ in range(3):
+    for _ in range(6):
         scene.system.question("scheduler", REPLAN, 30.0, answers.append)
     scene.run(3.0)
-    assert [type(answer) for answer in answers] == [ScheduleMade] * 3
-    assert [row["status"] for row in scene.rows("schedule")] == ["SUPERSEDED", "SUPERSEDED", "CURRENT"]
+    assert [type(answer) for answer in answers] == [ScheduleMade] * 6
+    assert [row["status"] for row in scene.rows("schedule")] == ["SUPERSEDED"] * 5 + ["CURRENT"]
 
 
 def test_a_planning_that_the_store_has_overtaken_is_made_again(tmp_path):
@@ -178,12 +178,13 @@ def test_requests_that_come_together_are_all_opened(tmp_path):
     scene = Scene(tmp_path, archivist=SlowArchivist)
     scene.submit(1)
     ra_deg, dec_deg = high_place()
-    for number in range(4):
+    for number in range(12):
         good = {"name": f"n{number}", "target_name": "t", "ra_deg": ra_deg, "dec_deg": dec_deg}
         scene.tell("routine_manager", SubmitRequest(user="ann", programme="p", **good))
-        scene.run(0.1)
+        scene.run(0.05)
     scene.run(5.0)
-    assert [row["status"] for row in scene.rows("sequence")] == ["OBSERVABLE"] * 5
+    assert [row["status"] for row in scene.rows("sequence")] == ["OBSERVABLE"] * 13
+    assert scene.ask("archivist").refused == 0
 
 
 def test_a_cancelled_sequence_gives_its_time_back_once_and_ends_its_request(tmp_path):

@@ -50,14 +50,7 @@ TARGET = (5.0, 40.0)
 OTHER_TARGET = (330.0, 45.0)
 LOOP = ("archivist", "plc", "weather:mast", "monitor", "majordome")
 """The chain: sensor, PLC, verdict, decision, heartbeat."""
-DEVICES = (
-    "telescope.brake",
-    "telescope",
-    "camera:vis.brake",
-    "camera:vis",
-    "filter_wheel:vis.brake",
-    "filter_wheel:vis",
-)
+DEVICES = tuple(f"{name}{end}" for name in ("telescope", "camera:vis", "filter_wheel:vis") for end in (".brake", ""))
 ALL = (*LOOP, *DEVICES, "scheduler", "observation_manager")
 PIXELS = 64
 
@@ -161,10 +154,6 @@ class Scene:
     @property
     def parked(self):
         return self.mount.parked(self.world.unix_s())
-
-    @property
-    def altitude(self):
-        return self.mount.altaz(self.world.unix_s())[0]
 
     def fault(self, device, kind, for_s=None):
         self.world.faults.start(device, kind, for_s)
@@ -354,8 +343,8 @@ class Scene:
     @staticmethod
     def _alert(target, now):
         return {"name": f"GRB {now:%H%M%S}", "night": str(NIGHT.date), "status": "ACTIVE", "t0": now,
-                "ra_deg": target[0],
-                "dec_deg": target[1], "error_deg": 0.05, "times": {}, "created_at": now}  # fmt: skip
+                "ra_deg": target[0], "dec_deg": target[1], "error_deg": 0.05, "times": {},
+                "created_at": now}  # fmt: skip
 
     def alert(self, target=TARGET, *, may_interrupt=True, for_s=1800.0, **rules):
         """Store an alert's sequence and tell majordome of it; return the sequence's id."""

@@ -24,6 +24,7 @@ from pyros.messages.night import (
     ModeChanged,
     MonitorState,
     Pause,
+    Permit,
     Pointed,
     Release,
     Resume,
@@ -139,6 +140,9 @@ def test_pause_aborts_the_instruments_and_leaves_nothing_running_within_ten_seco
     sequence_id = exposing(scene)
     scene.tell("majordome", Pause(cause="visitors"))
     scene.run(2.0)
+    said = [message for _, _, message in scene.heard]
+    after = said[said.index(scene.events(ModeChanged)[-1]) :]
+    assert {one.sequence_id for one in after if isinstance(one, Permit)} == {None}, "nothing more may begin"
     assert ends(scene) == [(sequence_id, "ABORTED")]
     assert scene.closing
     assert scene.observatory.observer.exposures[0].end - scene.events(ShutterOpened)[0].start < timedelta(seconds=10)

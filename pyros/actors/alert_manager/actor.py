@@ -311,7 +311,7 @@ class AlertManager(Actor):
             return
         if message.outcome == "EXECUTED":
             self._end(file, "DONE", "observed")
-        elif message.sequence_id not in file.dropped:
+        else:
             wait_s = 0.0 if message.outcome == "ABORTED" else REISSUE_AFTER_S * (file.reissued + 1)
             self._try_again(file, message.cause, wait_s)
 

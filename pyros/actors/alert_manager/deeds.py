@@ -204,7 +204,6 @@ class Deeds:
             file.missions = list(dict.fromkeys([*file.missions, notice.mission]))
             file.position, file.status = better, status
             if deed.request is not None:
-                file.dropped += file.sequences
                 file.sequences.append(ids[sequence_at])
                 file.latest, file.reissue_at = deed.request.latest, None
 

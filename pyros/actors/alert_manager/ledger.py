@@ -67,8 +67,7 @@ class AlertFile:
     missions: list[str] = field(default_factory=list[str])
     """Those whose position was good enough to look at and that have not taken it back."""
     sequences: list[int] = field(default_factory=list[int])
-    dropped: list[int] = field(default_factory=list[int])
-    """Sequences that were ended for a better one: their end asks for nothing."""
+    """The last one counts; the end of an earlier one asks for nothing."""
     times: dict[str, datetime] = field(default_factory=dict[str, datetime])
     candidates: int = 0
     reissued: int = 0

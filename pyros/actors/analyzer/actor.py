@@ -81,7 +81,7 @@ class Analyzer(Actor):
             )
 
     def _submit(self) -> None:
-        while self._waiting and len(self._running) < self.settings.workers:
+        while self._waiting and self._has_room_for(self._waiting[0]):
             message = self._waiting.pop(0)
             try:
                 job = self._job(message)
@@ -98,6 +98,13 @@ class Analyzer(Actor):
             self._watch(message, future)
         self.show()
 
+    def _has_room_for(self, message: Analyse) -> bool:
+        """Tell whether an analysis may begin; of several workers one is kept free for alerts."""
+        if len(self._running) >= self.settings.workers:
+            return False
+        routine = sum(1 for running, _ in self._running.values() if running.alert_id is None)
+        return message.alert_id is not None or routine < max(1, self.settings.workers - 1)
+
     def _watch(self, message: Analyse, future: Future[AnalysisReport]) -> None:
         self._jobs += 1
         number = self._jobs
@@ -109,7 +116,8 @@ class Analyzer(Actor):
             timer.cancel()
             self._take(number, message, done)
 
-        self.clock.collect(future, lambda done: self.continue_with(lambda: taken(done)), self.settings.modelled_s)
+        modelled_s = self.settings.modelled_s if message.alert_id is not None else self.settings.modelled_routine_s
+        self.clock.collect(future, lambda done: self.continue_with(lambda: taken(done)), modelled_s)
 
     def on_poll(self, _: Poll) -> None:
         """Give up an analysis that does not end; others go on in its place."""

@@ -132,13 +132,13 @@ def planning_writes(
     writes.append(Insert(table="schedule", values=values))
     entry = {"schedule_id": {"$ref": schedule_at}}
     for placed in planning.placed:
-        writes += _placed(placed, trees[placed.id], entry, held, now)
+        writes += _placed(placed, trees[placed.id], entry, now)
     for rejected in planning.rejected:
         writes += _rejected(rejected, trees[rejected.id], entry, held, now)
     return writes, schedule_at
 
 
-def _placed(placed: Placed, tree: SequenceTree, entry: dict[str, Any], held: Held, now: datetime) -> list[Any]:
+def _placed(placed: Placed, tree: SequenceTree, entry: dict[str, Any], now: datetime) -> list[Any]:
     place = {
         "sequence_id": tree.id,
         "planned_start": placed.start,
@@ -150,7 +150,7 @@ def _placed(placed: Placed, tree: SequenceTree, entry: dict[str, Any], held: Hel
     if tree.status != "OBSERVABLE":
         return [row]
     change = _step("sequence", tree.id, "OBSERVABLE", "PLANNED")
-    if tree.user_id is None or held.get(tree.id):
+    if tree.user_id is None:
         return [row, change]
     return [row, change, *reserve(tree.user_id, tree.id, remaining_s(tree), now, tree.programme_id)]
 

@@ -20,6 +20,7 @@ from pyros.messages.base import Event, State
 Tap = Callable[[str, Event | State], None]
 CAMERA = {"pixels": 512, "field_arcmin": 26.0, "gain_e_per_adu": 1.5, "read_noise_e": 8.0, "cooler_c": -20.0}
 POOL_ENDS_WITHIN_S = 3.0
+ANALYZER = {"workers": 2, "modelled_s": 2.0, "modelled_routine_s": 45.0}
 FILTERS = ["g", "r", "i", "z", "clear"]
 
 
@@ -50,7 +51,7 @@ def simulated_settings(
             },
         },
         "alerts": {"source": [{"kind": "vtp", "url": urls["vtp"], "name": "vtp"}]},
-        "analyzer": {"masters": str(folder / "masters"), "catalogue": str(folder / "catalogue")},
+        "analyzer": {"masters": str(folder / "masters"), "catalogue": str(folder / "catalogue"), **ANALYZER},
         **top,
     }
     for section, keys in overrides.items():
