@@ -60,7 +60,12 @@ class Survey:
         for node in classes:
             self.bases[node.name] = [base.id for base in node.bases if isinstance(base, ast.Name)]
             functions = [item for item in node.body if isinstance(item, ast.FunctionDef)]
-            self.handlers[node.name] = {f.name: f for f in functions if f.name in HANDLERS}
+            named = {f.name: f for f in functions}
+            for item in node.body:  # on_pause = on_resume = _obey
+                if isinstance(item, ast.Assign) and isinstance(item.value, ast.Name) and item.value.id in named:
+                    function = named[item.value.id]
+                    named |= {target.id: function for target in item.targets if isinstance(target, ast.Name)}
+            self.handlers[node.name] = {name: function for name, function in named.items() if name in HANDLERS}
             if "Actor" in self.bases[node.name] or "DeviceActor" in self.bases[node.name]:
                 self.stray += [
                     f"{path.name}: {f.name}"
@@ -102,7 +107,7 @@ class Survey:
         return name == "Actor" or any(self._is_actor(base) for base in self.bases.get(name, ()))
 
     def _is_abstract(self, name):
-        return name == "DeviceActor"
+        return name != "Actor" and any(name in bases for bases in self.bases.values())
 
     def _all_handlers(self, name):
         found = {}
