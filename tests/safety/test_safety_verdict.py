@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyros.actors.monitor.actor import with_ages_for
 from pyros.actors.monitor.nights import NightRow, phase_at, step_due, tonight
 from pyros.actors.monitor.safety import FROZEN_S, Memory, Seen, at_start, judge, reset_is_due
+from pyros.clock import WallClock
 from pyros.config import Safety
 from pyros.messages.devices import PlcState, WeatherState
 from pyros.messages.night import NightEnded, NightStarted, SafetyVerdict
@@ -143,6 +145,13 @@ def test_a_station_whose_every_value_stands_still_is_not_believed():
         verdict, memory = judge(SAFETY, seen(at_s=float(at_s)), memory, 3.0)
         assert (verdict.level == "SAFE") == (at_s < FROZEN_S - 1)
     assert verdict.reasons == ["no weather station has fresh values"]
+
+
+def test_on_a_faster_clock_ages_are_at_least_five_real_seconds_and_hold_offs_stay_as_they_are():
+    fast = with_ages_for(SAFETY, WallClock(60.0, NOW))
+    assert (fast.stale_s, fast.verdict_max_age_s, fast.hold_off_s) == (300.0, 300.0, 600.0)
+    assert verdict_on(seen(age_s=200.0), safety=fast).level == "SAFE"
+    assert with_ages_for(SAFETY, WallClock()) == SAFETY
 
 
 def test_rain_holds_off_for_longer_than_anything_else():

@@ -19,6 +19,8 @@ from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context
 from pyros.actors.monitor.nights import NightRow, NightStep, phase_at, step_due, tonight
 from pyros.actors.monitor.safety import Seen, at_start, judge, reset_is_due
+from pyros.clock import Clock
+from pyros.config import Safety
 from pyros.messages.base import State
 from pyros.messages.devices import (
     CameraState,
@@ -53,8 +55,9 @@ class Monitor(Actor):
         super().__init__(context)
         self.environment = environment
         self.settings = environment.settings
+        self._safety = with_ages_for(self.settings.safety, self.clock)
         last = self.latest(SafetyVerdict)
-        self._memory = at_start(self.settings.safety, self.clock.monotonic_s(), *(last or (None, 0.0)))
+        self._memory = at_start(self._safety, self.clock.monotonic_s(), *(last or (None, 0.0)))
         self._verdict: SafetyVerdict | None = None
         self._night: Night | None = None
         self._opens: datetime | None = None
@@ -89,9 +92,9 @@ class Monitor(Actor):
             if (sample := self.latest(WeatherState, f"weather:{name}")) is not None
         ]
         seen = Seen(plc, age_s, stations, self.clock.now(), self.clock.monotonic_s())
-        self._verdict, self._memory = judge(self.settings.safety, seen, self._memory, self._plc_max_age_s())
+        self._verdict, self._memory = judge(self._safety, seen, self._memory, self._plc_max_age_s())
         self.publish(self._verdict)
-        if reset_is_due(self.settings.safety, seen, self._memory):
+        if reset_is_due(self._safety, seen, self._memory):
             self._memory = replace(self._memory, good_since_s=seen.at_s)
             self._reset_latch()
 
@@ -213,3 +216,9 @@ class Monitor(Actor):
         if state.link == "up" and age_s > safety_s(self.clock, SILENT_S):
             return DeviceHealth(device=name, link="down", blocking=blocking, problem="has fallen silent")
         return DeviceHealth(device=name, link=state.link, blocking=blocking, problem=state.problem)
+
+
+def with_ages_for(safety: Safety, clock: Clock) -> Safety:
+    """Return the rules with the ages that hold on this clock: a faster one makes no sensor and no actor faster."""
+    ages = {name: safety_s(clock, getattr(safety, name)) for name in ("stale_s", "verdict_max_age_s")}
+    return safety.model_copy(update=ages)

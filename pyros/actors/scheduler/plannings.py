@@ -17,7 +17,7 @@ from pyros.store.repositories import SequenceTree
 
 ALERT_TIER = 1
 REQUESTS_X_ITERATIONS = 300
-"""61 requests hold the mailbox for 32 to 35 ms with 4 rounds; 20 rounds for 60 requests took 180 to 250 ms (measured)."""
+"""61 requests hold the mailbox for 32 to 35 ms with 4 rounds; 20 rounds for 60 took 180 to 250 ms (measured)."""
 URGENT_ITERATIONS = 2
 SHORTEST_S = 1.0
 Held = Mapping[int, list[Reservation]]
