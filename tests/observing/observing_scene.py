@@ -254,6 +254,8 @@ class Scene:
 
     def close(self):
         """End every actor's thread, the supervisor's first, so that it restarts nobody."""
+        if self in self.open_ones:
+            self.open_ones.remove(self)
         for name in ("supervisor", *self.system.names()):
             mailbox = self.system.mailbox(name)
             mailbox.put(StopOrder(mailbox.owner), first=True)
@@ -351,6 +353,10 @@ class Scene:
         """Dead letters that nobody meant."""
         return [letter for letter in self.events(DeadLetter) if "told to break" not in letter.reason]
 
+    def row_of(self, name):
+        """A child's line in the supervisor's state."""
+        return next(row for row in self.supervisor.state().children if row.actor == name)
+
     def ledger(self):
         """Seconds by kind of the quota ledger."""
         total: dict[str, float] = {}
@@ -368,7 +374,7 @@ def end_of_scenes():
     """End every scene with its test (imported by each file): a hundred daemons' threads are too many for a process."""
     yield
     while Scene.open_ones:
-        Scene.open_ones.pop().close()
+        Scene.open_ones[-1].close()
 
 
 @functools.cache

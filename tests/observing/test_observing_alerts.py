@@ -25,7 +25,8 @@ from pyros.messages.alerts import (
 )
 from pyros.messages.base import Failed, Refused
 from pyros.messages.night import Execute, ObserveAlert, Replan, SequenceEnded
-from pyros.messages.system import ArchivistState
+from pyros.messages.store import Flush
+from pyros.messages.system import ActorStopped, ArchivistState
 from simulators.notices import render
 
 STEPS = ("t0", "sent", "received", "stored", "decided", "slew_commanded", "settled", "first_shutter", "first_result")
@@ -42,7 +43,7 @@ def open_alert(scene, **burst):
 
 
 def test_an_accepted_notice_becomes_a_whole_request_and_is_called_at_once(tmp_path):
-    """AL-P1, AL-E1, AL-T6, CO-C4, SC-P1."""
+    """AL-P3."""
     scene = Scene(tmp_path)
     opened = open_alert(scene)
     (call,) = calls(scene)
@@ -55,6 +56,19 @@ def test_an_accepted_notice_becomes_a_whole_request_and_is_called_at_once(tmp_pa
     assert scene.row("notice")["verdict"] == "ACCEPTED"
     assert scene.row("trigger")["alert_id"] == opened.alert_id
     assert not scene.broken()
+
+
+@pytest.mark.parametrize("name", ["alert_manager", "observation_manager"])
+def test_an_actor_refuses_what_it_does_not_know_stays_alive_and_stops_in_order(tmp_path, name):
+    """AL-E1, OM-E1."""
+    scene = Scene(tmp_path)
+    unknown = scene.ask(name, Flush())
+    assert isinstance(unknown, Refused)
+    assert "does not take Flush" in unknown.reason
+    assert scene.row_of(name).restarts == 0
+    assert not isinstance(scene.ask(name), Refused)
+    scene.close()
+    assert name in [event.actor for event in scene.events(ActorStopped)]
 
 
 def test_a_notice_is_answered_when_it_is_stored_and_before_it_is_decided(tmp_path):
@@ -262,7 +276,6 @@ def test_a_crash_while_the_alert_is_being_stored_opens_it_once(tmp_path):
 
 @pytest.mark.parametrize("how", ["the actor", "the daemon"])
 def test_an_alert_goes_on_after_a_restart_in_its_middle(tmp_path, how):
-    """WK-3."""
     scene = Scene(tmp_path)
     t0 = scene.clock.now() - timedelta(seconds=40)
     opened = open_alert(scene, t0=t0)
@@ -356,7 +369,7 @@ def test_a_disk_that_fills_between_notice_and_decision_delays_the_decision(tmp_p
 
 
 def test_the_way_of_an_alert_from_notice_to_result(tmp_path):
-    """AL-P3, AL-E1, MJ-T2. The slew goes out after every brake has answered; the times are whole and in order."""
+    """AL-P3, MJ-T2, MJ-T5. The slew goes out after every brake has answered; the times are whole and in order."""
     scene = Scene(tmp_path, majordome=True)
     scene.submit(6)
     scene.pool.answer = lambda job: AnalysisReport(
@@ -381,6 +394,9 @@ def test_the_way_of_an_alert_from_notice_to_result(tmp_path):
     scene.run_until(lambda: scene.events(AlertUpdated)[-1:] and scene.events(AlertUpdated)[-1].status == "DONE")
     assert scene.row("alert")["status"] == "DONE"
     assert scene.rows("detection")
+    flags = [row["first_of_night"] for row in scene.rows("schedule")]
+    assert flags == [True] + [False] * (len(flags) - 1)
+    assert len(flags) > 1
     through = lambda: [end for end in scene.events(SequenceEnded) if end.outcome == "EXECUTED"]
     scene.run_until(lambda: running in [end.sequence_id for end in through()])
     assert not scene.broken()

@@ -112,7 +112,6 @@ def test_the_oldest_routine_images_are_left_out_with_a_word_and_never_an_alerts(
 
 
 def test_a_broken_frame_harms_no_other_and_its_row_says_why(tmp_path):
-    """AN-E1."""
     scene = Scene(tmp_path)
     one, two = images(scene, 2)
 

@@ -31,7 +31,6 @@ def stage(tmp_path):
         scene = Scene(tmp_path, clock=clock, vtp=url, archivist=SlowArchivist)
         yield world, broker, scene
         scene.close()
-        Scene.open_ones.remove(scene)
 
 
 class Stopping:
@@ -48,7 +47,6 @@ def ivorn(raw):
 
 
 def test_a_notice_is_acknowledged_after_it_is_stored_and_not_before(stage):
-    """AL-E1."""
     _, broker, scene = stage
     scene.run(5.0)
     raw = scene.burst("swift_bat")
@@ -75,7 +73,6 @@ def test_what_cannot_be_read_as_a_notice_is_acknowledged_by_its_name_and_quarant
 
 
 def test_iamalives_are_answered_so_that_the_broker_keeps_us_for_hours(stage):
-    """AL-T3."""
     _, broker, scene = stage
     scene.run(3 * 3600.0)
     assert (broker.subscribers(), broker.dropped) == (1, 0)
@@ -97,6 +94,24 @@ def test_a_network_that_is_away_for_a_while_is_called_again_and_notices_come_in_
     broker.send(scene.burst("swift_bat"))
     scene.run(2.0)
     assert scene.events(AlertOpened)
+
+
+def test_a_hundred_notices_are_all_stored_and_acknowledged_though_the_link_is_cut_in_between(stage):
+    """AL-P1."""
+    world, broker, scene = stage
+    scene.run(5.0)
+    sent = [scene.burst("svom_grm", trigger_id=f"sb261123{number:02d}") for number in range(100)]
+    for number, raw in enumerate(sent):
+        if number == 50:
+            scene.run(2.0)
+            world.set_switch("network", False)
+            scene.run(30.0)
+            world.set_switch("network", True)
+            scene.run(61.0)
+        assert broker.send(raw) == 1
+    scene.run(60.0)
+    assert len(scene.rows("notice")) == 100
+    assert [broker.answered(ivorn(raw)) for raw in sent] == ["ack"] * 100
 
 
 def test_a_frame_that_is_too_long_ends_the_connection_and_not_the_listener(stage):

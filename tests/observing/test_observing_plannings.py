@@ -44,7 +44,7 @@ def first():
 
 
 def test_a_planning_is_stored_with_a_row_or_a_reason_for_everyone_and_supersedes_the_old(tmp_path):
-    """SC-E9, MJ-T5."""
+    """SC-T6."""
     scene = Scene(tmp_path)
     ids = scene.submit(3)
     ids += scene.submit(1, name="south", dec_deg=-33.0, min_altitude_deg=25.0)
@@ -71,7 +71,7 @@ def test_a_first_planning_after_a_restart_in_the_night_places_nothing_in_the_pas
 
 
 def test_quota_is_reserved_once_however_often_is_planned_and_released_for_what_loses_its_place(tmp_path):
-    """SC-T6, MJ-T1."""
+    """MJ-T1."""
     scene = Scene(tmp_path)
     scene.submit(2)
     for _ in range(3):
@@ -85,7 +85,6 @@ def test_quota_is_reserved_once_however_often_is_planned_and_released_for_what_l
 
 
 def test_no_planning_gives_a_user_more_than_is_left(tmp_path):
-    """SC-T6."""
     scene = Scene(tmp_path)
     scene.submit(4, grant_s=400.0)  # each needs 166 s
     made = scene.ask("scheduler", REPLAN)
@@ -154,7 +153,6 @@ WRONG = {
 
 @pytest.mark.parametrize("field", WRONG)
 def test_a_request_that_cannot_be_is_refused_with_the_reason_and_leaves_no_row(tmp_path, field):
-    """RM-E1, CO-C4."""
     scene = Scene(tmp_path)
     scene.submit(1, grant_s=4000.0)
     ra_deg, dec_deg = high_place()

@@ -42,7 +42,6 @@ def statuses(scene):
 
 
 def test_a_sequence_gives_its_images_in_order_and_is_paid_for_what_was_exposed(tmp_path):
-    """MJ-E3, OM-E1."""
     scene = Scene(tmp_path)
     (number,) = planned(scene)
     execute(scene, number)
@@ -230,7 +229,6 @@ def test_a_planning_made_between_order_and_intent_does_not_stop_a_sequence(tmp_p
 
 
 def test_a_restart_in_mid_sequence_brakes_interrupts_and_repeats_nothing(tmp_path):
-    """WK-1."""
     scene = Scene(tmp_path)
     (number,) = planned(scene)
     execute(scene, number)

@@ -167,8 +167,8 @@ class Scene:
 
     def open_dome(self, seconds=61.0):
         """Open it as majordome would, in a scene without majordome; returns the scene."""
-        self.until(lambda: self.verdict.level == "SAFE", 60.0)
         self.beats_for(900.0)
+        self.until(lambda: self.verdict.level == "SAFE", 60.0)
         self.run(7.0)
         self.permit(open_dome=True)
         assert self.ask("plc", OpenDome(cause="test")) == Done()

@@ -14,7 +14,6 @@ from pyros.messages.devices import (
     Halt,
     Park,
     PlcState,
-    Poll,
     SetFilter,
     ShutterOpened,
     Slewed,
@@ -38,9 +37,6 @@ def bears(scene):
     assert scene.restarts == {}
 
 
-@pytest.mark.xfail(
-    Poll.budget_s < 3, reason="a poll may wait for two replies and a connection: it needs a budget of 5 s"
-)
 @pytest.mark.parametrize("kind", LINK_FAULTS)
 def test_devices_that_are_silent_when_the_observatory_boots_delay_nobody_and_come_up_later(tmp_path, kind):
     """MO-T7: connected with retry, also to devices that start later."""

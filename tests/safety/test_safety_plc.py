@@ -86,6 +86,7 @@ def test_opening_looks_at_the_hardware_once_more_and_not_at_the_last_poll(tmp_pa
 
 def test_opening_without_majordome_s_permit_is_refused_whoever_asks(tmp_path):
     with Scene(tmp_path, ALONE) as scene:
+        scene.beats_for(60.0)
         scene.until(lambda: scene.verdict.level == "SAFE", 60.0)
         reply = scene.ask("plc", OpenDome(cause="somebody"))
         assert isinstance(reply, Refused)
@@ -98,8 +99,8 @@ def test_opening_without_majordome_s_permit_is_refused_whoever_asks(tmp_path):
 
 def test_an_opening_that_fails_on_the_link_is_followed_by_closing(tmp_path):
     with Scene(tmp_path, ALONE) as scene:
-        scene.until(lambda: scene.verdict.level == "SAFE", 60.0)
         scene.beats_for(60.0)
+        scene.until(lambda: scene.verdict.level == "SAFE", 60.0)
         scene.run(7.0)
         scene.permit(open_dome=True)
         scene.fault("plc", "refuse", 3.0)

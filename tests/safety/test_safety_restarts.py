@@ -228,6 +228,7 @@ def test_the_monitor_speaks_of_its_level_once_per_change_and_majordome_acts_once
 
 def test_the_monitor_judges_without_a_store(tmp_path):
     with Scene(tmp_path, ("plc", "weather:mast", "monitor")) as scene:
+        scene.beats_for(20.0)
         scene.run(20.0)
         assert scene.verdict.level == "SAFE"
         assert scene.restarts == {}

@@ -44,7 +44,7 @@ def verdict_on(what, memory=PAST, safety=SAFETY):
 
 CASES = [
     ("SAFE", "", seen()),
-    ("SAFE", "", seen({"latched": ["boot"]})),
+    ("WARN", "no heartbeat yet", seen({"latched": ["boot"]})),
     ("UNSAFE", "the PLC does not answer", seen(NEVER)),
     ("UNSAFE", "the PLC does not answer", seen({"link": "down"})),
     ("UNSAFE", "last word is 4 s old", seen(plc_age_s=4.0)),

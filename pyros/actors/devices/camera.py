@@ -50,6 +50,7 @@ class Camera(DeviceActor):
         self._reading: CameraReading | None = None
         self._until: datetime | None = None
         self._last_file = ""
+        self._fetching = False
 
     @property
     def device(self) -> CameraDriver:
@@ -57,8 +58,9 @@ class Camera(DeviceActor):
         return self._camera
 
     def read(self) -> None:
-        """See `DeviceActor.read`."""
-        self._reading = self._camera.state()
+        """See `DeviceActor.read`; while a frame comes over, the camera is asked nothing else."""
+        if not self._fetching:
+            self._reading = self._camera.state()
 
     def connected(self) -> None:
         """Set the cooler as configured, and end an exposure that no incarnation of ours waits for any more."""
@@ -129,7 +131,12 @@ class Camera(DeviceActor):
         yield Sleep(message.exposure_s + self._camera_settings.readout_s)
         yield from self._wait_for_image()
         file = self._file(message, start)
-        datasum = yield Outside(self._transfer.submit(self._fetch, file, self._header(message, start)))
+        header = self._header(message, start)
+        self._fetching = True
+        try:
+            datasum = yield Outside(self._transfer.submit(self._fetch, file, header))
+        finally:
+            self._fetching = False
         self._last_file = file
         return Exposed(
             file=file,

@@ -81,6 +81,8 @@ def judge(safety: Safety, seen: Seen, memory: Memory, plc_max_age_s: float) -> t
         good_since_s = seen.at_s
     latches = [f"PLC latched: {reason}" for reason in latched if reason != "boot"]
     reopen_after = seen.now + timedelta(seconds=bad_until_s - seen.at_s) if seen.at_s < bad_until_s else None
+    if "boot" in latched:
+        warnings.append("the PLC has booted and has had no heartbeat yet")
     level, reasons = _level(dangers + latches, warnings, reopen_after)
     verdict = SafetyVerdict(
         level=level, reasons=reasons, at=seen.now, reopen_after=None if dangers or latches else reopen_after
