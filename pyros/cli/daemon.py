@@ -82,7 +82,12 @@ class Daemon:
         return closes_s + STOPS_WITHIN_S * self.clock.speed
 
     def _end_at_once(self, why: str) -> int:
-        problem = make_safe(self.order.settings.devices.plc.url, self.clock, why)
+        problem = make_safe(
+            self.order.settings.devices.plc.url,
+            self.clock,
+            why,
+            telescope_url=self.order.settings.devices.telescope.url,
+        )
         self.log.say("daemon", Line(f"{why}: {problem or 'the PLC has taken the order to close'}; ending now"))
         return 1
 

@@ -116,13 +116,14 @@ def start_daemon(
     for tap in taps:
         system.events.tap(tap)
     plc_url = environment.settings.devices.plc.url
+    telescope_url = environment.settings.devices.telescope.url
     supervisor = start_supervisor(
         system,
         lambda context: Supervisor(
             context,
             specs,
             seed=environment.settings.seed,
-            make_safe=lambda cause: make_safe(plc_url, clock, cause),
+            make_safe=lambda cause: make_safe(plc_url, clock, cause, telescope_url=telescope_url),
             **rules,
         ),
     )
