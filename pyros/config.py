@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -108,6 +109,21 @@ class Safety(_Section):
     ups_min_percent: Annotated[float, Field(ge=0, le=100)] = 50.0
     moon_distance_min_deg: Annotated[float, Field(ge=0, le=90)] = 5.0
     sun_distance_min_deg: Annotated[float, Field(ge=0, le=90)] = 45.0
+
+
+class Dome(_Section):
+    """How the dome closes. A roof that would touch the tube is closed only over a parked telescope."""
+
+    kind: Literal["clamshell", "roll_off"] = "clamshell"
+    close_requires_park: bool | None = None
+    """Unset: as the kind demands, which is yes for a roll-off roof and no for a clamshell."""
+    park_within_s: Annotated[float, Field(ge=10, le=600)] = 90.0
+    """How long closing waits for the park switch before it alarms."""
+
+    @property
+    def parks_first(self) -> bool:
+        """Whether the telescope has to be parked before the dome may move."""
+        return self.kind == "roll_off" if self.close_requires_park is None else self.close_requires_park
 
 
 class Store(_Section):
@@ -229,6 +245,39 @@ class Analyzer(_Section):
     """The same for routine images, which have time; while it lasts the night goes on beside the analysis."""
 
 
+class Destination(_Section):
+    """Who is told what happens here: each row of the outbox is posted to `url` as JSON, in order, until it is taken."""
+
+    name: DeviceName
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")]
+    topics: list[Literal["start", "night", "alert", "candidate"]] = ["start", "night", "alert", "candidate"]
+
+
+class Courier(_Section):
+    """Where news goes."""
+
+    destination: list[Destination] = []
+
+
+class Simulation(_Section):
+    """The clock of a simulated observatory, shared by its simulators and its daemon; only with mode "simulation"."""
+
+    speed: Annotated[float, Field(ge=1, le=60)] = 1.0
+    start: datetime | None = None
+    """What the clock shows at the real instant `since`; unset: the machine's own time."""
+    since: datetime | None = None
+
+    @model_validator(mode="after")
+    def _anchored(self) -> Simulation:
+        if (self.start is None) != (self.since is None):
+            raise ValueError("start and since belong together: the clock shows `start` at the real instant `since`")
+        if any(t is not None and t.tzinfo is None for t in (self.start, self.since)):
+            raise ValueError("start and since need a time zone, as in 2026-11-22T01:30:00Z")
+        if self.speed != 1.0 and self.start is None:
+            raise ValueError(f"speed {self.speed:g} needs start and since, so that everyone's clock shows the same")
+        return self
+
+
 _PATHS = (("alerts", "strategies"), ("gateway", "folder"), ("analyzer", "masters"), ("analyzer", "catalogue"))
 
 
@@ -238,6 +287,7 @@ class Settings(_Section):
     site: Site = Site()
     night: Night = Night()
     safety: Safety = Safety()
+    dome: Dome = Dome()
     store: Store = Store()
     devices: Devices
     alerts: Alerts = Alerts()
@@ -245,8 +295,16 @@ class Settings(_Section):
     web: Web = Web()
     scheduler: Scheduler = Scheduler()
     analyzer: Analyzer = Analyzer()
+    courier: Courier = Courier()
+    simulation: Simulation = Simulation()
     mode: Literal["simulation", "robotic"] = "robotic"
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _time_is_real(self) -> Settings:
+        if self.mode == "robotic" and self.simulation != Simulation():
+            raise ValueError('[simulation] sets the clock, which only mode = "simulation" may')
+        return self
 
 
 def load(path: Path) -> Settings:

@@ -16,16 +16,8 @@ from pyros.actors import routine_rules as rules
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context, Deferred
 from pyros.messages.base import Failed, Refused
-from pyros.messages.night import (
-    CancelSequence,
-    MonitorState,
-    OpenProgramme,
-    Replan,
-    RoutineManagerState,
-    SequenceEnded,
-    SubmitRequest,
-    Submitted,
-)
+from pyros.messages.night import MonitorState, Replan, SequenceEnded
+from pyros.messages.people import CancelSequence, OpenProgramme, RoutineManagerState, SubmitRequest, Submitted
 from pyros.messages.store import Change, Commit, Committed, Insert
 from pyros.store.builder import BuildError, build_request
 from pyros.store.database import Reader, open_reader

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pyros.config import Settings
-from pyros.messages.night import SubmitRequest
+from pyros.messages.people import SubmitRequest
 from pyros.messages.store import Change
 from pyros.sky.site import Site
 from pyros.store.builder import AlbumDraft, PlanDraft, RequestDraft, SequenceDraft

@@ -13,7 +13,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context, Deferred
 from pyros.messages.base import Refused
-from pyros.messages.night import Account, AddUser, Authenticate, UserManagerState
+from pyros.messages.people import Account, AddUser, Authenticate, UserManagerState
 from pyros.messages.store import Commit, Committed, GetRows, Insert
 from pyros.store.database import Reader, open_reader
 from pyros.store.history import rows

@@ -16,7 +16,7 @@ from pyros.cli.door import connect_option
 from pyros.client import Client, GatewayError
 from pyros.clock import WallClock
 from pyros.config import AlertSource
-from pyros.messages.night import GetSnapshot, Snapshot
+from pyros.messages.system import GetSnapshot, Snapshot
 
 ANSWERS_WITHIN_S = 1.0
 BROKER_FILE = "broker"

@@ -16,7 +16,7 @@ from pyros.cli.operators import operator_message
 from pyros.cli.simulation.default_scenario import default_scenario
 from pyros.cli.simulation.requests import USER, programme, routine_requests
 from pyros.messages.base import Command, Failed, Refused
-from pyros.messages.night import Account, AddUser
+from pyros.messages.people import Account, AddUser
 from pyros.messages.system import Crash
 from pyros.sky.night import night_of
 from pyros.sky.site import Site

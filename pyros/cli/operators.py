@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from pyros.messages.base import Command
 from pyros.messages.devices import ResetLatch
-from pyros.messages.night import CancelSequence, Lockdown, Pause, Release, Resume, StartObserving, StopObserving
+from pyros.messages.night import Lockdown, Pause, Release, Resume, StartObserving, StopObserving
+from pyros.messages.people import CancelSequence
 
 OPERATOR = "operator"
 _COMMANDS: dict[str, tuple[str, Callable[[dict[str, str]], Command]]] = {

@@ -16,15 +16,8 @@ from pyros.messages import State
 from pyros.messages.alerts import AlertManagerState, AlertRow, ListenerState
 from pyros.messages.codec import BadMessageError, from_builtins
 from pyros.messages.devices import CameraState, FilterWheelState, PlcState, TelescopeState, WeatherState
-from pyros.messages.night import (
-    GetSnapshot,
-    MajordomeState,
-    MonitorState,
-    ObservationManagerState,
-    SafetyVerdict,
-    Snapshot,
-)
-from pyros.messages.system import SupervisorState
+from pyros.messages.night import MajordomeState, MonitorState, ObservationManagerState, SafetyVerdict
+from pyros.messages.system import GetSnapshot, Snapshot, SupervisorState
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,7 +11,7 @@ import msgspec
 from pyros.cli.door import MistakeError, connect_option, connected, good, user_option, within_option
 from pyros.cli.typed import one_line
 from pyros.messages.codec import BadMessageError, validated
-from pyros.messages.night import AddUser, Role
+from pyros.messages.people import AddUser, Role
 from pyros.messages.store import GetRows, Rows
 
 SHORTEST = 12

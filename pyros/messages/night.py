@@ -1,22 +1,16 @@
-"""Messages of the night's course: safety verdict, majordome, observation manager, scheduler, routine manager."""
+"""Messages of the night's course: safety verdict, majordome, observation manager, scheduler."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
-
-from msgspec import Meta
+from typing import Literal
 
 from pyros.messages.base import (
     Command,
     Count,
-    Declination,
     Event,
     Name,
     Part,
-    Query,
-    Reply,
-    RightAscension,
     State,
     Text,
 )
@@ -302,112 +296,3 @@ class SchedulerState(State):
     made_at: datetime | None = None
     placed: list[PlannedSequence] = []
     rejected: Count = 0
-
-
-# -- routine manager -------------------------------------------------------------------------------------------------
-
-
-class SubmitRequest(Command):
-    """A user's request with its whole tree, as documented for `pyros request import`."""
-
-    user: Name
-    programme: Name
-    name: Name
-    target_name: Name
-    ra_deg: RightAscension
-    dec_deg: Declination
-    priority: Annotated[int, Meta(ge=1, le=100)] = 50
-    min_altitude_deg: Annotated[float, Meta(ge=0, le=90)] = 25.0
-    moon_separation_deg: Annotated[float, Meta(ge=0, le=180)] = 20.0
-    earliest: datetime | None = None
-    latest: datetime | None = None
-    camera: Name = "vis"
-    filter: Name = "r"
-    exposure_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
-    count: Annotated[int, Meta(ge=1, le=500)] = 1
-
-
-class Submitted(Reply):
-    """The new rows."""
-
-    request_id: int
-    sequence_ids: list[int]
-
-
-class OpenProgramme(Command):
-    """Open a scientific programme, and grant a user observing time in it."""
-
-    name: Name
-    title: Text
-    user: Name
-    grant_s: Annotated[float, Meta(gt=0, le=366 * 86_400)]
-
-
-class CancelSequence(Command):
-    """Take a sequence out of the planning."""
-
-    sequence_id: int
-    by: Name
-
-
-class RoutineManagerState(State):
-    """How many sequences wait in each state."""
-
-    counts: dict[str, int]
-
-
-# -- user manager ----------------------------------------------------------------------------------------------------
-
-Role = Literal["admin", "operator", "observer", "commission"]
-
-
-class Authenticate(Query):
-    """Is this the password of that account? Answered with `Account` or `Refused`, in the same time."""
-
-    name: Name
-    password: Annotated[str, Meta(max_length=1000)]
-
-
-class AddUser(Command):
-    """Make an account. The password arrives hashed (argon2)."""
-
-    name: Name
-    email: Annotated[str, Meta(min_length=3, max_length=200, pattern="^[^@\\s]+@[^@\\s]+$")]
-    role: Role
-    password_hash: Text
-
-
-class Account(Reply):
-    """An account without its secrets."""
-
-    user_id: int
-    name: Name
-    role: Role
-
-
-class UserManagerState(State):
-    """How many accounts there are."""
-
-    accounts: Count
-
-
-class StateRow(Part):
-    """One retained state with its age. Part of `Snapshot`."""
-
-    actor: Name
-    state: Name
-    age_s: float
-    content: dict[str, Any]
-
-
-class GetSnapshot(Query):
-    """Every actor's last state (to `gateway`)."""
-
-
-class Snapshot(Reply):
-    """All retained states, the clock, and the number of the last event published."""
-
-    now: datetime
-    speed: float
-    sequence: Count
-    states: list[StateRow]

@@ -1,9 +1,9 @@
-"""Messages of the kernel's own: the supervisor's tree and the actors' deaths."""
+"""Messages of the kernel's own: the supervisor's tree, the actors' deaths, the doors to the outside."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pyros.messages.base import Command, Count, Event, Name, Part, Query, Reply, State, Text
 
@@ -99,6 +99,28 @@ class WebState(State):
     page: Text
     restarts: Count
     problem: Text = ""
+
+
+class StateRow(Part):
+    """One retained state with its age. Part of `Snapshot`."""
+
+    actor: Name
+    state: Name
+    age_s: float
+    content: dict[str, Any]
+
+
+class GetSnapshot(Query):
+    """Every actor's last state (to `gateway`)."""
+
+
+class Snapshot(Reply):
+    """All retained states, the clock, and the number of the last event published."""
+
+    now: datetime
+    speed: float
+    sequence: Count
+    states: list[StateRow]
 
 
 class GetMessages(Query):

@@ -21,7 +21,7 @@ from wtforms.validators import DataRequired, Length
 from pyros.client import GatewayError
 from pyros.clock import Clock
 from pyros.messages import Refused
-from pyros.messages.night import Account, Authenticate
+from pyros.messages.people import Account, Authenticate
 from pyros.web.gateway import Gateway
 
 PUBLIC = frozenset({"auth.login", "health.healthz", "static"})

@@ -17,7 +17,8 @@ from pyros.clock import Clock
 from pyros.messages import Event, Message, State
 from pyros.messages.alerts import Analysed
 from pyros.messages.codec import BadMessageError, from_builtins
-from pyros.messages.night import ImageTaken, Snapshot, StateRow
+from pyros.messages.night import ImageTaken
+from pyros.messages.system import Snapshot, StateRow
 from pyros.web.wording import describe, is_grave
 
 AWAY_S = 10.0

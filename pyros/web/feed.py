@@ -15,8 +15,8 @@ from jinja2 import Environment
 from pyros.client import GatewayError
 from pyros.clock import Clock
 from pyros.messages import Event, Message
-from pyros.messages.night import GetSnapshot, Snapshot
 from pyros.messages.store import GetRows, Rows
+from pyros.messages.system import GetSnapshot, Snapshot
 from pyros.web.board import Memory
 from pyros.web.gateway import Gateway
 from pyros.web.images import last_image

@@ -24,18 +24,10 @@ from pyros.messages import Failed, Refused
 from pyros.messages.alerts import AlertManagerState, AlertRow
 from pyros.messages.codec import to_builtins
 from pyros.messages.devices import PlcState, Slew
-from pyros.messages.night import (
-    Account,
-    MajordomeState,
-    ObservationManagerState,
-    SafetyVerdict,
-    Snapshot,
-    StateRow,
-    SubmitRequest,
-    UserManagerState,
-)
+from pyros.messages.night import MajordomeState, ObservationManagerState, SafetyVerdict
+from pyros.messages.people import Account, SubmitRequest, UserManagerState
 from pyros.messages.store import Rows
-from pyros.messages.system import ChildRow, LibrarianState, SupervisorState
+from pyros.messages.system import ChildRow, LibrarianState, Snapshot, StateRow, SupervisorState
 
 NOW = datetime(2026, 11, 22, 4, 20, tzinfo=UTC)
 PASSWORD = "correct horse battery"

@@ -17,7 +17,7 @@ from pyros.client import Client
 from pyros.clock import WallClock
 from pyros.config import parse
 from pyros.messages.devices import Slewed, TelescopeState
-from pyros.messages.night import Account
+from pyros.messages.people import Account
 from pyros.messages.system import ChildRow, GatewayState, SupervisorState
 
 DEVICES = {"telescope": {"url": "lx200+tcp://localhost:1"}, "plc": {"url": "modbus://localhost:1"}}

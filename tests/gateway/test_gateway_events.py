@@ -15,8 +15,9 @@ from pyros.actors.kernel import System
 from pyros.client import MOST_UNREAD, Client, GatewayError
 from pyros.clock import WallClock
 from pyros.messages.devices import TelescopeState
-from pyros.messages.night import Authenticate, GetSnapshot, NightEnded
-from pyros.messages.system import DeadLetter
+from pyros.messages.night import NightEnded
+from pyros.messages.people import Authenticate
+from pyros.messages.system import DeadLetter, GetSnapshot
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from pyros.clock import WallClock
 from pyros.messages import Done, Expired, Failed, GetState, Refused
 from pyros.messages.codec import Frame, pack, to_builtins
 from pyros.messages.devices import CloseDome, Expose, Halt, OpenDome, Park, Slew, Slewed, TelescopeState
-from pyros.messages.night import GetSnapshot, Lockdown, SafetyVerdict, Snapshot
+from pyros.messages.night import Lockdown, SafetyVerdict
 from pyros.messages.store import Commit, GetRows
-from pyros.messages.system import Crash, GatewayState
+from pyros.messages.system import Crash, GatewayState, GetSnapshot, Snapshot
 
 SLEW = Slew(ra_deg=83.6, dec_deg=22.0, sequence_id=1)
 STATE = pack(Frame(id="s-1", cause="s-1", to="telescope", expires_in_s=2.0, user="", body=GetState()))

@@ -12,7 +12,8 @@ from kernel_stage import House, actor, spec
 from pyros.actors.kernel import Ask, Deferred, Sleep
 from pyros.messages.base import Done, Expired, Failed, GetState, Refused
 from pyros.messages.devices import Halt
-from pyros.messages.night import CancelSequence, Execute, NightStarted, SequenceEnded
+from pyros.messages.night import Execute, NightStarted, SequenceEnded
+from pyros.messages.people import CancelSequence
 from pyros.messages.system import Crash, LibrarianState
 
 NAMES = ("early", "middle", "late")
@@ -128,7 +129,7 @@ def night(seed):
 
     hooks = {"on_start": on_start, "on_execute": on_execute, "on_cancel_sequence": on_cancel_sequence}
     house = House(*(spec(name, actor(on_night_started=lambda me, m: None, **hooks)) for name in NAMES), seed=seed)
-    house.system.journal = lambda d: log.append((d.t_us, d.sender, d.to, d.id, d.cause, repr(d.message)))
+    house.system.keep_journal(lambda d: log.append((d.t_us, d.sender, d.to, d.id, d.cause, repr(d.message))))
     for at_s in range(20, 600, 45):
         house.clock.call_later(at_s, lambda: house.tell(dice.choice(NAMES), Crash(how=dice.choice(["raise", "exit"]))))
     house.run(600)

@@ -25,7 +25,8 @@ from pyros.messages.codec import (
     validated,
 )
 from pyros.messages.devices import Expose, Slew, Target
-from pyros.messages.night import ScheduleMade, SubmitRequest
+from pyros.messages.night import ScheduleMade
+from pyros.messages.people import SubmitRequest
 from pyros.messages.store import Commit, FileChunk, Insert
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)

@@ -40,7 +40,8 @@ from pyros.messages.devices import (
     Slewed,
     TelescopeState,
 )
-from pyros.messages.night import AddUser, MonitorState, OpenProgramme, SafetyVerdict, SubmitRequest
+from pyros.messages.night import MonitorState, SafetyVerdict
+from pyros.messages.people import AddUser, OpenProgramme, SubmitRequest
 from pyros.messages.store import Flush, GetRows
 from pyros.messages.system import Crash, DeadLetter, LibrarianState
 from pyros.sky import configure_iers

@@ -22,17 +22,8 @@ from pyros.actors.scheduler.placement import ITERATIONS
 from pyros.actors.scheduler.plannings import URGENT_ITERATIONS, iterations_for
 from pyros.actors.scheduler.problem import Request
 from pyros.messages.base import Failed, Refused
-from pyros.messages.night import (
-    CancelSequence,
-    Execute,
-    MakeSchedule,
-    NightEnded,
-    OpenProgramme,
-    Replan,
-    ScheduleMade,
-    SequenceEnded,
-    SubmitRequest,
-)
+from pyros.messages.night import Execute, MakeSchedule, NightEnded, Replan, ScheduleMade, SequenceEnded
+from pyros.messages.people import CancelSequence, OpenProgramme, SubmitRequest
 from pyros.store.lives import LIVES
 
 REPLAN = MakeSchedule(first_schedule=False, trigger="test")

@@ -11,14 +11,7 @@ from observing_scene import (
 )
 
 from pyros.messages.base import Done, Refused
-from pyros.messages.night import (
-    Abort,
-    Execute,
-    ExecutionRefused,
-    ImageTaken,
-    MakeSchedule,
-    SequenceEnded,
-)
+from pyros.messages.night import Abort, Execute, ExecutionRefused, ImageTaken, MakeSchedule, SequenceEnded
 
 
 def planned(scene, count=1, **more):

@@ -74,7 +74,7 @@ class Scene:
         self.system = System(self.clock)
         self.system.events.tap(lambda sender, message: self.heard.append((self.clock.now(), sender, message)))
         self.delivered = []
-        self.system.journal = self.delivered.append
+        self.system.keep_journal(self.delivered.append)
         wanted = [spec for spec in specs(self.environment, gateway=False) if spec.name in actors]
         self.supervisor = None
         if start:

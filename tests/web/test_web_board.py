@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pyros.clock import VirtualClock
 from pyros.messages.alerts import AlertManagerState, Analysed
 from pyros.messages.devices import PlcState
-from pyros.messages.night import ImageTaken, MajordomeState, MonitorState, SafetyVerdict, SchedulerState, Snapshot
+from pyros.messages.night import ImageTaken, MajordomeState, MonitorState, SafetyVerdict, SchedulerState
 from pyros.messages.night import NightStarted as Event
-from pyros.messages.system import ActorFailed
+from pyros.messages.system import ActorFailed, Snapshot
 from pyros.web import cards, panels, wording
 from pyros.web.board import Memory
 from pyros.web.stream import QUEUE, RELOAD, Hub, event_text

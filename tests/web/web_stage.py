@@ -14,21 +14,17 @@ from pyros.messages.alerts import AlertManagerState, AlertRow, AnalyzerState, Li
 from pyros.messages.codec import to_builtins
 from pyros.messages.devices import CameraState, FilterWheelState, PlcState, TelescopeState, WeatherState
 from pyros.messages.night import (
-    Account,
-    Authenticate,
     DeviceHealth,
-    GetSnapshot,
     MajordomeState,
     MonitorState,
     ObservationManagerState,
     PlannedSequence,
     SafetyVerdict,
     SchedulerState,
-    Snapshot,
-    StateRow,
 )
+from pyros.messages.people import Account, Authenticate
 from pyros.messages.store import FileChunk, GetFile, GetRows, Rows
-from pyros.messages.system import ChildRow, SupervisorState
+from pyros.messages.system import ChildRow, GetSnapshot, Snapshot, StateRow, SupervisorState
 
 NOW = datetime(2026, 11, 23, 4, 20, 30, tzinfo=UTC)
 SECRET = "s" * 64

@@ -19,9 +19,8 @@ from pyros.actors.gateway.sockets import Doors, EventLine, Numbered
 from pyros.actors.kernel import Actor, Answer, Context
 from pyros.messages.base import Command, GetState, Message, Query, Refused
 from pyros.messages.codec import BadMessageError, Frame, to_builtins, unpack
-from pyros.messages.night import GetSnapshot, Snapshot, StateRow
 from pyros.messages.store import Commit
-from pyros.messages.system import Crash, DeadLetter, GatewayState
+from pyros.messages.system import Crash, DeadLetter, GatewayState, GetSnapshot, Snapshot, StateRow
 
 MOST_PENDING = 2000
 """Requests that may wait for their answers at once; what makes safer is always let in."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
@@ -140,9 +141,9 @@ class Actor(pykka.ThreadingActor):
 
     # -- hooks -------------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def state(self) -> State:
         """What `GetState` is answered with. Every actor defines it."""
-        raise NotImplementedError(f"{type(self).__name__} has no state()")
 
     def on_get_state(self, message: GetState) -> State:
         """Answer with the state."""

@@ -236,7 +236,7 @@ class Core:
         self.envelope = None
 
     def _journal(self, sender: str, identifier: str, cause: str, message: Message) -> None:
-        if self.system.journal is not None:
+        if self.system.journals:
             self.system.record(Delivery(self.clock.micros(), sender, self.name, identifier, cause, message))
 
     # -- ends --------------------------------------------------------------------------------------------------------

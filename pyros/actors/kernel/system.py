@@ -79,7 +79,7 @@ class System:
         self.boot = boot
         self.events = EventStream()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=1000)
-        self.journal: Callable[[Delivery], None] | None = None
+        self.journals: tuple[Callable[[Delivery], None], ...] = ()
         """Called for every delivery, in the receiver's thread; one that raises is printed and dropped."""
         self._mailboxes: dict[str, Mailbox] = {}
         self._ranks: dict[str, int] = {}
@@ -180,14 +180,18 @@ class System:
         self.dead_letters.append(letter)
         self.events.retain("kernel", letter, self.clock.monotonic_s())
 
+    def keep_journal(self, journal: Callable[[Delivery], None]) -> None:
+        """Call `journal` for every delivery from now on."""
+        self.journals = (*self.journals, journal)
+
     def record(self, delivery: Delivery) -> None:
-        """Hand a delivery to the journal. Called only while there is one."""
-        try:
-            if self.journal is not None:
-                self.journal(delivery)
-        except Exception as error:  # noqa: BLE001 - a full disk under the recorder must not break every actor
-            self.journal = None
-            sys.excepthook(type(error), error, error.__traceback__)
+        """Hand a delivery to the journals. Called only while there is one."""
+        for journal in self.journals:
+            try:
+                journal(delivery)
+            except Exception as error:  # noqa: BLE001 - a full disk under the recorder must not break every actor
+                self.journals = tuple(other for other in self.journals if other is not journal)
+                sys.excepthook(type(error), error, error.__traceback__)
 
     def _undeliverable(self, envelope: Envelope, reason: str) -> None:
         self.bury(DeadLetter(to=envelope.to or "nobody", message=tag_of(envelope), reason=reason))

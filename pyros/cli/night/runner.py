@@ -28,7 +28,7 @@ from pyros.cli.simulation.requests import USER, programme, routine_requests
 from pyros.clock import VirtualClock
 from pyros.config import Settings
 from pyros.messages.base import Failed, Refused
-from pyros.messages.night import AddUser
+from pyros.messages.people import AddUser
 from pyros.messages.system import Crash, Shutdown
 from pyros.sky.night import Night, crossing, night_of
 from pyros.sky.site import Site
@@ -140,7 +140,7 @@ def _play(
         state_folder=order.folder,
     )
     system, supervisor = start_daemon(environment, clock, specs(environment, gateway=False))
-    system.journal = journal.deliver
+    system.keep_journal(journal.deliver)
     system.events.tap(lambda actor, message: record.hear(clock.now(), actor, message))
     try:
         clock.run(until=clock.now() + timedelta(seconds=MODELLED_BOOT_S))

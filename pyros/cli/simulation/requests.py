@@ -6,7 +6,7 @@ import random
 import tomllib
 from importlib import resources
 
-from pyros.messages.night import OpenProgramme, SubmitRequest
+from pyros.messages.people import OpenProgramme, SubmitRequest
 
 USER = "astronomer"
 PROGRAMME = "survey"
