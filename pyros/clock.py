@@ -19,8 +19,6 @@ Four ways in which something other than an actor's turn may matter, and their ru
 from __future__ import annotations
 
 import faulthandler
-import heapq
-import itertools
 import math
 import sys
 import threading
@@ -32,6 +30,8 @@ from concurrent.futures import Future, wait
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+from pyros.timers import Timer, TimerQueue
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STALL_S = 60.0
 """Real seconds without progress after which the virtual clock gives up, unless it was told otherwise."""
@@ -39,20 +39,6 @@ STALL_S = 60.0
 
 class ClockStalledError(RuntimeError):
     """Something held the virtual clock for longer than its `stall_s` real seconds."""
-
-
-class Timer:
-    """A pending call; `cancel()` may be called from any thread, any number of times."""
-
-    __slots__ = ("callback", "due_us")
-
-    def __init__(self, due_us: int, callback: Callable[[], None]) -> None:
-        self.due_us = due_us
-        self.callback: Callable[[], None] | None = callback
-
-    def cancel(self) -> None:
-        """Forget the call, if it has not been made yet."""
-        self.callback = None
 
 
 class Turn:
@@ -145,17 +131,32 @@ class Clock(ABC):
 
 
 class WallClock(Clock):
-    """The machine's clock, or a scaled one: `speed` clock seconds pass in a real second, from `start` on."""
+    """The machine's clock, or a scaled one: `speed` clock seconds pass in a real second, from `start` on.
 
-    def __init__(self, speed: float = 1.0, start: datetime | None = None) -> None:
+    Parameters
+    ----------
+    speed
+        Clock seconds in a real second.
+    start
+        What it shows when it is made, or at the real instant `since`, so that several processes show the same. The
+        machine's UTC is read once; from then on the count is monotonic.
+    """
+
+    def __init__(self, speed: float = 1.0, start: datetime | None = None, since: datetime | None = None) -> None:
         if not 0 < speed <= 1000:
             raise ValueError(f"clock speed is {speed}; it must be above 0 and at most 1000")
+        if since is not None:
+            if start is None:
+                raise ValueError(f"since is {since}, without a start; the clock shows `start` at the instant `since`")
+            start += (datetime.now(UTC) - since) * speed
         self.speed = speed
         self._real_zero_s = time.monotonic()
         self._zero_us = None if start is None and speed == 1.0 else _to_micros(start or datetime.now(UTC))
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._order = itertools.count()
-        self._changed = threading.Condition()
+        self._timers = TimerQueue()
+        self._looks_at_us = 0.0
+        """When the clock's thread looks again by itself; only an earlier timer has to wake it."""
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         threading.Thread(target=self._run_timers, name="clock", daemon=True).start()
 
     def micros(self) -> int:
@@ -171,25 +172,33 @@ class WallClock(Clock):
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """See `Clock.call_later`."""
         due_s = self.monotonic_s() + _checked_delay_s(delay_s)
-        timer = Timer(int(due_s * 1e6), callback)
-        with self._changed:
-            heapq.heappush(self._heap, (due_s, next(self._order), timer))
-            if self._heap[0][2] is timer:
+        timer = Timer(math.ceil(due_s * 1e6), callback)
+        with self._lock:
+            self._timers.push(timer)
+            if timer.due_us < self._looks_at_us:
+                self._looks_at_us = timer.due_us
                 self._changed.notify()
         return timer
 
     def _run_timers(self) -> None:
         while True:
-            with self._changed:
-                while not self._heap or self._heap[0][0] > self.monotonic_s():
-                    wait_s = (self._heap[0][0] - self.monotonic_s()) / self.speed if self._heap else None
-                    self._changed.wait(None if wait_s is None else min(wait_s, 3600.0))
-                timer = heapq.heappop(self._heap)[2]
-            if timer.callback is not None:
+            with self._lock:
+                while (wait_s := self._wait_s()) > 0.0:
+                    self._changed.wait(wait_s)
+                callback = self._timers.pop().callback
+            if callback is not None:
                 try:
-                    timer.callback()
+                    callback()
                 except Exception as error:  # noqa: BLE001 - one bad callback must not stop every timer
                     sys.excepthook(type(error), error, error.__traceback__)
+
+    def _wait_s(self) -> float:
+        """Real seconds until the next timer is due, at most an hour; the lock is held."""
+        now_us = self.monotonic_s() * 1e6
+        hour_us = now_us + 3600e6 * self.speed
+        due_us = self._timers.next_due_us()
+        self._looks_at_us = hour_us if due_us is None else min(due_us, hour_us)
+        return (self._looks_at_us - now_us) / 1e6 / self.speed
 
 
 class _VirtualTurn(Turn):
@@ -240,8 +249,7 @@ class VirtualClock(Clock):
         self.stall_s = stall_s
         self.lock = threading.Lock()
         self._zero_us = self._now_us = _to_micros(start)
-        self._heap: list[tuple[int, int, Timer]] = []
-        self._order = itertools.count()
+        self._timers = TimerQueue()
         self._ready: deque[_VirtualTurn] = deque()
         self._all_idle = threading.Semaphore(0)
         self._expected: deque[str] = deque()
@@ -263,7 +271,7 @@ class VirtualClock(Clock):
         """See `Clock.call_later`. Timers due at the same microsecond fire in the order in which they were set."""
         timer = Timer(self._now_us + round(_checked_delay_s(delay_s) * 1e6), callback)
         with self.lock:
-            heapq.heappush(self._heap, (timer.due_us, next(self._order), timer))
+            self._timers.push(timer)
         return timer
 
     def turn(self) -> Turn:
@@ -379,13 +387,11 @@ class VirtualClock(Clock):
 
     def _next_timer(self, limit_us: int) -> Timer | None:
         with self.lock:
-            while self._heap and self._heap[0][2].callback is None:
-                heapq.heappop(self._heap)
-            if not self._heap or 0 < limit_us < self._heap[0][0]:
+            due_us = self._timers.next_due_us()
+            if due_us is None or 0 < limit_us < due_us:
                 return None
-            due_us, _, timer = heapq.heappop(self._heap)
             self._now_us = max(self._now_us, due_us)
-            return timer
+            return self._timers.pop()
 
 
 def _checked_delay_s(delay_s: float) -> float:

@@ -34,6 +34,8 @@ class Faults:
         self._ends: dict[str, Timer] = {}
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._garbled = 0
+        self._begun_s: dict[str, float] = {}
+        self._past: list[tuple[str, float, float]] = []
         self._lock = threading.Lock()
 
     def start(self, device: str, kind: str, for_s: float | None = None) -> None:
@@ -48,6 +50,7 @@ class Faults:
             raise ValueError(f"fault {kind!r} of {device} is unknown; use one of {', '.join(KINDS)}")
         self.end(device)
         self._active[device] = kind
+        self._begun_s[device] = self._clock.micros() / 1e6
         if for_s is not None:
             self._ends[device] = self._clock.call_later(for_s, lambda: self.end(device))
         self._tell(device)
@@ -58,11 +61,18 @@ class Faults:
         if timer is not None:
             timer.cancel()
         if self._active.pop(device, None) is not None:
+            self._past.append((device, self._begun_s.pop(device), self._clock.micros() / 1e6))
             self._tell(device)
 
     def active(self, device: str) -> str | None:
         """Return the kind of fault a device suffers from now."""
         return self._active.get(device) or self._active.get("power")
+
+    def suffered(self, device: str, since_s: float, until_s: float) -> bool:
+        """Tell whether the device suffered from anything at some time between two instants (seconds since 1970)."""
+        present = [(name, begun_s, float("inf")) for name, begun_s in self._begun_s.items()]
+        spans = [(begun, end) for name, begun, end in (*self._past, *present) if name in {device, "power"}]
+        return any(begun_s <= until_s and end_s >= since_s for begun_s, end_s in spans)
 
     def listen(self, device: str, callback: Callable[[], None]) -> None:
         """Call `callback()` at once whenever the device's fault begins or ends."""

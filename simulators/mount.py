@@ -98,6 +98,12 @@ class SimulatedMount:
         """Whether it stands in its park position, locked."""
         return self._motion(unix_s).after is After.PARK and not self.slewing(unix_s)
 
+    def parks_at_s(self, unix_s: float) -> float:
+        """When it will stand parked by the motion that is under way then; infinity if that goes elsewhere."""
+        motion = self._motion(unix_s)
+        on_its_way = self._held is None and motion.after is After.PARK and motion.ready_s > unix_s
+        return motion.ready_s if on_its_way else math.inf
+
     def parking(self, unix_s: float) -> bool:
         """Whether it is on its way to the park position."""
         return (self._held or self._motion(unix_s)).after is After.PARK and self.slewing(unix_s)
@@ -198,6 +204,7 @@ class SimulatedMount:
             if self.slews and self.slews[-1][1] > motion.start_s:
                 self.slews[-1] = (self.slews[-1][0], motion.start_s)
             del self._motions[:-REMEMBERED_MOTIONS]
+        self.world.mount_changed()
 
     def _fault_changed(self) -> None:
         """Freeze where it is when `stuck` begins in a motion; go on to the same end when it is over."""

@@ -90,6 +90,15 @@ class Observatory:
         self.observer.start()
         self._stops.append(self.observer.stop)
 
+    @property
+    def roof_needs_park(self) -> bool:
+        """Whether the dome is a roll-off roof: the PLC's interlock and the observer's rule; to be set at the start."""
+        return self.plc.needs_park
+
+    @roof_needs_park.setter
+    def roof_needs_park(self, needs_park: bool) -> None:
+        self.plc.needs_park = self.observer.roof_needs_park = needs_park
+
     def _open(self, name: str, url: str, stop: Callable[[], None]) -> None:
         self.urls[name] = url
         self._stops.append(stop)

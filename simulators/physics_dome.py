@@ -6,6 +6,9 @@ since 1970.
 
 The reflexes, in order of authority: an emergency stop takes the power from the motor; the local key bars every motion
 that is not made by hand; rain and an expired dead-man close; opening is refused while anything is latched.
+
+A roll-off roof has an interlock: its motor does not run while the park switch of the mount is open, whoever asks. What
+rain or the dead-man want is done as soon as the switch makes; a command is a pulse, and lost.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class Status(IntFlag):
     DEADMAN_EXPIRED = 512
     MOTION_FAULT = 1024
     REMOTE = 2048
+    PARKED = 4096
 
 
 class Latch(IntFlag):
@@ -60,6 +64,18 @@ class Surroundings(Protocol):
     mains: Timeline[bool]
     emergency_stop: Timeline[bool]
     local_key: Timeline[bool]
+
+
+class ParkSwitch(Protocol):
+    """The switch at the mount's park position."""
+
+    def parked(self, unix_s: float) -> bool:
+        """Whether it is made."""
+        ...
+
+    def parks_at_s(self, unix_s: float) -> float:
+        """When it will make by the motion that is under way; infinity if that goes elsewhere."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,8 @@ class DomeLogic:
     deadman_expired: bool = False
     history: list[Drive] = field(default_factory=list[Drive])
     fault: str | None = None
+    interlock: ParkSwitch | None = None
+    """The park switch that a roll-off roof waits for."""
 
     def __post_init__(self) -> None:
         self._now_s = self.booted_s
@@ -147,6 +165,7 @@ class DomeLogic:
             (Status.DEADMAN_EXPIRED, self.deadman_expired),
             (Status.MOTION_FAULT, bool(self.latch & Latch.MOTION_FAULT)),
             (Status.REMOTE, not self.around.local_key.at(now_s)),
+            (Status.PARKED, self.interlock is not None and self.interlock.parked(now_s)),
         ):
             if on:
                 bits |= bit
@@ -165,17 +184,17 @@ class DomeLogic:
 
     def open(self) -> None:
         """Open, unless anything speaks against it; then nothing moves."""
-        barred = self.latch or self.around.rain.at(self._now_s) or self._powerless() or self.fault == "lie"
-        if not barred and self.drive.at(self._now_s) < 1.0 and self.drive.direction <= 0:
+        barred = self.latch or self.around.rain.at(self._now_s) or self.fault == "lie"
+        if not barred and self._may_run() and self.drive.at(self._now_s) < 1.0 and self.drive.direction <= 0:
             if self.drive.at(self._now_s) <= 0.0:
                 self._beat_s = self._now_s  # the dead-man is armed from the moment the closed switch opens
             self._move(1, "command")
 
     def close(self, cause: str = "command") -> None:
-        """Close, unless there is no power for it or it is closed already."""
+        """Close, unless the motor may not run or it is closed already."""
         told_only = self.fault == "lie" and cause == "command"
         closing = self.drive.direction < 0
-        if not self._powerless() and not told_only and not closing and self.drive.at(self._now_s) > 0.0:
+        if self._may_run() and not told_only and not closing and self.drive.at(self._now_s) > 0.0:
             self._move(-1, cause)
 
     def stop(self) -> None:
@@ -212,7 +231,8 @@ class DomeLogic:
     def _next_event(self) -> float:
         inputs = (self.around.rain, self.around.emergency_stop, self.around.local_key)
         changes = [change for line in inputs if (change := line.next_change(self._now_s)) is not None]
-        return min([self.drive.end_s(), self._deadman_due_s(), self._dry_due_s(), *changes])
+        parked_s = float("inf") if self.interlock is None else self.interlock.parks_at_s(self._now_s)
+        return min([self.drive.end_s(), self._deadman_due_s(), self._dry_due_s(), parked_s, *changes])
 
     def _deadman_due_s(self) -> float:
         shut = self.drive.at(self._now_s) <= 0.0 and self.drive.direction <= 0
@@ -247,6 +267,8 @@ class DomeLogic:
             if self.drive.direction:
                 self._move(0, "emergency stop" if self.around.emergency_stop.at(self._now_s) else "local key")
             return
+        if not self._tube_clear() and self.drive.direction:
+            self._move(0, "park switch")
         if self.latch & Latch.MOTION_FAULT:
             return  # the motor is not tried again by itself
         if self.around.rain.at(self._now_s):
@@ -256,6 +278,12 @@ class DomeLogic:
 
     def _powerless(self) -> bool:
         return self.around.emergency_stop.at(self._now_s) or self.around.local_key.at(self._now_s)
+
+    def _tube_clear(self) -> bool:
+        return self.interlock is None or self.interlock.parked(self._now_s)
+
+    def _may_run(self) -> bool:
+        return not self._powerless() and self._tube_clear()
 
     def _move(self, direction: int, cause: str) -> None:
         travel_s = {"stuck": float("inf"), "slow": TRAVEL_S * SLOW_FACTOR}.get(self.fault or "", TRAVEL_S)

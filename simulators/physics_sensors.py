@@ -64,6 +64,10 @@ class Station:
             raise ValueError(f"sensor fault {kind!r} is unknown; use one of {', '.join(FAULTS)}")
         self._fault.set(unix_s, None if kind is None else SensorFault(kind, unix_s, value))
 
+    def fault_at(self, unix_s: float) -> SensorFault | None:
+        """Return what the station suffers from at a time."""
+        return self._fault.at(unix_s)
+
     def reading(self, unix_s: float) -> Reading:
         """Return what the station reports at a time."""
         fault = self._fault.at(unix_s)

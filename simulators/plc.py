@@ -6,8 +6,9 @@ Input registers (FC04): 0 life counter (+1 each second) · 1 status word · 2 la
 3 temperature, 4 pressure, 5 sky) · 12 age of the sensors' values in s · 13 UPS percent · 14 dome position 0..1000.
 A value that is not valid reads 0x8000.
 
-Discrete inputs (FC02) 0..11: the bits of the status word: closed, open, opening, closing, latch, local key, emergency
-stop, mains ok, rain contact, dead-man expired, motion fault, remote enabled. Latch reasons: 0 dead-man, 1 rain,
+Discrete inputs (FC02) 0..12: the bits of the status word: closed, open, opening, closing, latch, local key, emergency
+stop, mains ok, rain contact, dead-man expired, motion fault, remote enabled, parked (the park switch, which only a
+roll-off roof has: see `SimulatedPlc.needs_park`; else 0). Latch reasons: 0 dead-man, 1 rain,
 2 emergency stop, 3 motion fault, 4 boot. Coils (FC05/15, pulses, always read 0): 0 open, 1 close, 2 stop, 3 reset.
 Holding registers (FC03/06/16): 0 heartbeat, 1 dead-man time in s (5..120). The logic is in `simulators.physics_dome`.
 """
@@ -33,7 +34,7 @@ from simulators.world import DEFAULT_STATION, World
 
 UNIT = 1
 INPUT_REGISTERS = 15
-STATUS_BITS = 12
+STATUS_BITS = 13
 COILS = ("open", "close", "stop", "reset")
 NOT_VALID = 0x8000
 _READ_INPUTS, _READ_DISCRETE = 4, 2
@@ -73,8 +74,21 @@ class SimulatedPlc:
         self._lock = threading.RLock()
         world.dome = self
         world.faults.listen(name, self._fault_changed)
-        for what in ("weather", "emergency_stop", "local_key"):
+        for what in ("weather", "emergency_stop", "local_key", "mount"):
             world.listen(what, self._advance)
+
+    @property
+    def needs_park(self) -> bool:
+        """Whether this is a roll-off roof, whose motor runs only while the mount's park switch is made."""
+        return self.logic.interlock is not None
+
+    @needs_park.setter
+    def needs_park(self, needs_park: bool) -> None:
+        if needs_park and self.world.mount is None:
+            raise LookupError("a roof that needs a parked mount stands in a world without a mount")
+        with self._lock:
+            self._advance()
+            self.logic.interlock = self.world.mount if needs_park else None
 
     def _advance(self) -> None:
         with self._lock:

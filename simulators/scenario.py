@@ -94,8 +94,8 @@ class Scenario:
         Returns
         -------
         list of (datetime, dict)
-            Events for the caller to play, in order of time: of kinds actor and operator, and of environment what is
-            not in this world (clock_jump_s, disk_full, centre); each dict has `kind` and the event's keys.
+            Events for the caller to play, in order of time: of kinds actor, process and operator, and of environment
+            what is not in this world (clock_jump_s, disk_full, centre); each dict has `kind` and the event's keys.
 
         Raises
         ------

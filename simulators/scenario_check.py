@@ -97,7 +97,12 @@ RULES: dict[str, dict[str, Rule]] = {
         "fault": _one_of(*DEVICE_FAULTS, required=True),
         "for_s": _DURATION,
     },
-    "actor": {"actor": _text(required=True), "fault": _one_of("raise", "exit", "hang", "die_in_start", required=True)},
+    "actor": {
+        "actor": _text(required=True),
+        "fault": _one_of("raise", "exit", "hang", "die_in_start", required=True),
+        "for_s": _DURATION,
+    },
+    "process": {"fault": _one_of("kill", required=True)},
     "environment": {
         "mains": _BOOLEAN,
         "network": _BOOLEAN,
@@ -248,6 +253,8 @@ def _check_together(kind: str, keys: Mapping[str, Any], line: int, folder: Path,
         faults.append((line, f"this {kind} event changes nothing; use one of {', '.join(RULES[kind])}"))
     if kind == "environment" and ("up" in keys) != ("centre" in keys):
         faults.append((line, 'centre and up stand together: centre = "IC" with up = false'))
+    if kind == "actor" and "for_s" in keys and keys.get("fault") != "die_in_start":
+        faults.append((line, 'for_s stands with fault = "die_in_start": how long every start fails'))
     if kind == "sensor" and (keys.get("fault") == "offset") != ("value" in keys):
         faults.append((line, 'value stands with fault = "offset", and only with it'))
     if kind == "notice" and isinstance(keys.get("file"), str) and not (folder / keys["file"]).is_file():

@@ -43,6 +43,14 @@ class Mount(Protocol):
         """Whether it moves or settles."""
         ...
 
+    def parked(self, unix_s: float) -> bool:
+        """Whether it stands in its park position: its park switch is made."""
+        ...
+
+    def parks_at_s(self, unix_s: float) -> float:
+        """When the park switch will make by the motion under way; infinity if it does not."""
+        ...
+
 
 class Dome(Protocol):
     """What the world asks of the dome that stands over it."""
@@ -210,8 +218,12 @@ class World:
         return max(0.0, 100.0 - (unix_s - lost_s) / 30.0)
 
     def listen(self, what: str, callback: Callable[[], None]) -> None:
-        """Call `callback()` at once when `what` ("weather", or a switch) has changed."""
+        """Call `callback()` at once when `what` ("weather", "mount", or a switch) has changed."""
         self._listeners.setdefault(what, []).append(callback)
+
+    def mount_changed(self) -> None:
+        """Tell those who depend on it that the mount has begun, or ended, a motion."""
+        self._tell("mount")
 
     def _tell(self, what: str) -> None:
         for callback in self._listeners.get(what, []):

@@ -1,9 +1,9 @@
 """The archivist: the only one that writes to the store.
 
 Takes `Commit`, answered with `Committed` after COMMIT, `Refused`, or `Failed` when the disk took nothing; all that
-waits is written in one transaction. Once a day, around local noon, it makes old telemetry smaller. Decides nothing.
-Refuses what an older incarnation of a sender wanted written. When it dies, what was not answered was not written; who
-asked asks again or gives up.
+waits is written in one transaction. Emits `NewsStored` when rows of the outbox are in the store. Once a day, around
+local noon, it makes old telemetry smaller. Decides nothing. Refuses what an older incarnation of a sender wanted
+written. When it dies, what was not answered was not written; who asked asks again or gives up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Context, Deferred
 from pyros.messages.base import Command, Failed, Refused
-from pyros.messages.store import Commit, Committed, Flush
+from pyros.messages.courier import NewsStored
+from pyros.messages.store import Commit, Committed, Flush, Insert
 from pyros.messages.system import ArchivistState
 from pyros.store.commit import apply
 from pyros.store.database import Store, open_store
@@ -79,14 +80,20 @@ class Archivist(Actor):
         waiting, self._waiting = self._waiting, []
         if not waiting or self._store is None:
             return
+        self._environment.before_write(self._store)
+        self.lease.check()  # who hung and was replaced writes nothing: the commits were answered Failed
         replies = apply(self._store, [commit for commit, _ in waiting])
+        news = 0
         for (commit, answer), reply in zip(waiting, replies, strict=True):
             if isinstance(reply, Committed):
                 self._commits += 1
                 self._rows += len(commit.writes)
+                news += news_in(commit)
             else:
                 self._refused += 1
             answer.answer(reply)
+        if news:
+            self.publish(NewsStored(rows=news))
         self._note("; ".join(dict.fromkeys(reply.reason for reply in replies if isinstance(reply, Failed))))
 
     def _keep_house(self) -> None:
@@ -107,8 +114,14 @@ class Archivist(Actor):
 
     def state(self) -> ArchivistState:
         """Return how much was written, and what the disk refuses."""
-        file = f"pyros.db: {self._problem}" if self._problem else "pyros.db"
-        return ArchivistState(commits=self._commits, rows=self._rows, refused=self._refused, file=file)
+        return ArchivistState(
+            commits=self._commits, rows=self._rows, refused=self._refused, file="pyros.db", problem=self._problem[:500]
+        )
+
+
+def news_in(commit: Commit) -> int:
+    """Return how many rows of the outbox a commit makes."""
+    return sum(1 for write in commit.writes if isinstance(write, Insert) and write.table == "outbox")
 
 
 def is_quiet(local: datetime) -> bool:

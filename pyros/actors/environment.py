@@ -10,8 +10,15 @@ from typing import Any
 
 from pyros.config import Settings
 from pyros.sky.site import Site
+from pyros.store.database import Store
 
 DeviceJournal = Callable[[str, bytes, bytes], None]
+BeforeWrite = Callable[[Path | Store], None]
+
+
+def _write_freely(place: Path | Store) -> None:
+    """Let every write begin."""
+    del place
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class Environment:
     """Where images are analysed: processes."""
     boot: int = 1
     device_journal: DeviceJournal | None = None
+    before_write: BeforeWrite = _write_freely
+    """Called with the frame's path or the store before it is written: where a simulated night fills the disk."""
 
     @property
     def images(self) -> Path:

@@ -4,8 +4,8 @@ Takes `Execute` and `Abort`; emits `SequenceStarted`, `Pointed`, `ImageTaken`, `
 `ExecutionRefused` and `ObservationManagerState`. The intent (EXECUTING) is in the store before anything moves, each
 frame after it is on disk. However a sequence is broken off, its end is announced only when every brake has been
 answered and the end is in the store: the next slew never overtakes a stop, the next planning sees what is left. When it
-dies, the next incarnation pulls the brakes and marks what was EXECUTING as INTERRUPTED; no frame recorded as done is
-repeated.
+dies, or the daemon, the next incarnation enters a frame that was written and not recorded, pulls the brakes and marks
+what was EXECUTING as INTERRUPTED; no frame recorded as done is repeated.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from collections.abc import Generator
 from datetime import datetime, timedelta
 from typing import Any
 
+from pyros.actors import observation_leftovers as leftovers
 from pyros.actors import observation_rows as rows
+from pyros.actors.analyzer.frame import FrameError
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import AbortedError, Actor, Answer, Ask, AskFailedError, Context, Procedure
 from pyros.messages.alerts import Analyse
-from pyros.messages.base import Done, Refused
+from pyros.messages.base import Done, Expired, Failed, Refused
 from pyros.messages.devices import Brake, Expose, Exposed, Halt, SetFilter, Slew, Slewed, Target
 from pyros.messages.night import (
     Abort,
@@ -41,6 +43,7 @@ from pyros.store.repositories import (
     PlanTree,
     SequenceTree,
     exposed_since,
+    images_of,
     observable_sequences,
     one_alert,
     sequence_tree,
@@ -51,9 +54,11 @@ MOTION_S = 200.0
 FRAME_S = 60.0
 """Longest time that a frame may take beyond its exposure."""
 BRAKE_S = 2.0
+STORE_AGAIN_S = 5.0
 RECENTRE_FIELDS = 0.02
 """An alert's position that has moved by more than this part of the field is pointed at before the next plan."""
 RESTARTED = "the observation manager was restarted"
+KILLED = "the daemon was killed; start {boot} found it"
 
 
 class ObservationManager(Actor):
@@ -85,12 +90,36 @@ class ObservationManager(Actor):
     def _look_back(self) -> None:
         """Stop and mark what the last incarnation was at: it is interrupted, neither done nor repeated."""
         self._ready = True
-        for tree in observable_sequences(self._store, ("EXECUTING",)):
+        executing = observable_sequences(self._store, ("EXECUTING",))
+        self._account_for_frames(executing)
+        killed = self.lease.epoch == 1
+        cause = KILLED.format(boot=self.environment.boot) if killed else RESTARTED
+        for tree in executing:
             if self._tree is None:
                 self._tree = tree
-                self._break_off(tree, "INTERRUPTED", "WAITING", RESTARTED)
+                self._break_off(tree, "INTERRUPTED", "WAITING", cause)
             else:  # cannot be, but must not stay so either
-                self._write_end(tree.id, "INTERRUPTED", "WAITING", RESTARTED, lambda _: None)
+                self._write_end(tree.id, "INTERRUPTED", "WAITING", cause, lambda _: None)
+
+    def _account_for_frames(self, executing: list[SequenceTree]) -> None:
+        """Enter or set aside the frames that were written and not recorded; the archivist gets them before the end."""
+        images = self.environment.images
+        if self.lease.epoch == 1:
+            leftovers.sweep(images)
+        for frame in leftovers.raw_frames(images):
+            if any(row["file"] == frame.file for row in images_of(self._store, plan_id=frame.plan_id)):
+                continue
+            try:
+                entry = leftovers.account_for(images, frame, executing)
+            except FrameError as error:
+                note = leftovers.note_of(frame.file, str(error), self.name, self.clock.now())
+                self._tell_store([note], "a frame set aside", lambda _: None)
+            else:
+                self._tell_store(entry.writes, "a frame found", lambda reply, one=entry: self._entered(one, reply))
+
+    def _entered(self, entry: leftovers.Entry, reply: Answer) -> None:
+        if isinstance(reply, Committed):
+            self._hand_over(entry.tree, entry.album, entry.plan, entry.exposed, reply.ids[0])
 
     def on_stop(self) -> None:
         """Close the store."""
@@ -301,7 +330,16 @@ class ObservationManager(Actor):
         self._write_end(tree.id, "OBSERVABLE" if again else outcome, parts, cause, answered)
 
     def _write_end(self, sequence_id: int, status: str, parts: str, cause: str, then: Any) -> None:
-        """Wait until all earlier writes are in the store, then write the end of what the store then says."""
+        """Wait until all earlier writes are in the store, then write the end of what the store then says.
+
+        A store that fails is asked again until it takes it: what it does not know is not over.
+        """
+
+        def written(reply: Answer) -> None:
+            if isinstance(reply, Failed | Expired):
+                self.clock.call_later(STORE_AGAIN_S, lambda: self.continue_with(begin))
+            else:
+                then(reply)
 
         def settled(_: Answer) -> None:
             fresh = sequence_tree(self._store, sequence_id)
@@ -311,9 +349,12 @@ class ObservationManager(Actor):
             held = open_reservations(self._store, sequence_id)
             ending = ("EXECUTED", "EXECUTED", "done") if rows.is_through(fresh) else (status, parts, cause)
             writes = rows.end(fresh, *ending, self._exposed_s(fresh), held, self.clock.now())
-            self._tell_store(writes, f"sequence {sequence_id} {ending[0]}", then)
+            self._tell_store(writes, f"sequence {sequence_id} {ending[0]}", written)
 
-        self._tell_store([], f"before the end of sequence {sequence_id}", settled)
+        def begin() -> None:
+            self._tell_store([], f"before the end of sequence {sequence_id}", settled)
+
+        begin()
 
     def _announce_broken(self, tree: SequenceTree, outcome: Outcome, cause: str) -> None:
         fresh = sequence_tree(self._store, tree.id)

@@ -47,7 +47,7 @@ def begun(table: str, row: AlbumTree | PlanTree) -> list[Change]:
 
 
 def frame_done(
-    tree: SequenceTree, plan: PlanTree, exposed: Exposed, number: int, aim: tuple[float, float]
+    tree: SequenceTree, plan: PlanTree, exposed: Exposed, number: int, aim: tuple[float | None, float | None]
 ) -> list[Any]:
     """Return the writes of one frame: its row, and that the plan has one frame more; the last one ends the plan."""
     ends = {"status": "EXECUTED"} if number + 1 == plan.count else {}

@@ -21,7 +21,7 @@ from pyros.messages.people import CancelSequence, OpenProgramme, RoutineManagerS
 from pyros.messages.store import Change, Commit, Committed, Insert
 from pyros.store.builder import BuildError, build_request
 from pyros.store.database import Reader, open_reader
-from pyros.store.quota import balance, open_reservations
+from pyros.store.quota import balance, held_by, open_reservations
 from pyros.store.repositories import (
     SequenceTree,
     account,
@@ -188,12 +188,14 @@ class RoutineManager(Actor):
             self._open_again = cause
             return
         now, writes = self.clock.now(), list[Any]()
-        for tree in observable_sequences(self._store, ("COMPLETE", "OBSERVABLE", "PLANNED", "INTERRUPTED")):
+        trees = observable_sequences(self._store, ("COMPLETE", "OBSERVABLE", "PLANNED", "INTERRUPTED"))
+        held = held_by(self._store, [tree.id for tree in trees])
+        for tree in trees:
             if self._interruptions[tree.id] > MOST_RESUMPTIONS:
                 continue
             change = rules.for_tonight(tree, monitor[0].begins, monitor[0].ends, now, self._available_s(tree))
             if change is not None:
-                writes += rules.step(tree, *change, open_reservations(self._store, tree.id), now)
+                writes += rules.step(tree, *change, held[tree.id], now)
         if writes:
             self._opening = True
             self._commit(writes, cause, self._opened)

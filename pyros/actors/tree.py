@@ -11,6 +11,7 @@ from pyros.actors.alert_manager.actor import AlertManager
 from pyros.actors.alert_manager.listener import VtpListener
 from pyros.actors.analyzer.actor import Analyzer
 from pyros.actors.archivist import Archivist
+from pyros.actors.courier.actor import Courier
 from pyros.actors.devices.brake import BrakeActor, BrakeLine
 from pyros.actors.devices.camera import Camera
 from pyros.actors.devices.filter_wheel import FilterWheel
@@ -101,6 +102,7 @@ def _with_brake(name: str, actor: Callable[..., Actor], environment: Environment
 
 def _observing(environment: Environment) -> Iterator[ChildSpec]:
     yield _spec("analyzer", Analyzer, environment)
+    yield _spec("courier", Courier, environment)
     yield _spec("monitor", Monitor, environment, critical=True)
     yield _spec("scheduler", Scheduler, environment)
     yield _spec("observation_manager", ObservationManager, environment)

@@ -1,32 +1,37 @@
 """The page's process: a child that is started, watched, and started again; its death harms nobody.
 
 Owns the child process (`python -m pyros.web`), which talks to the gateway like any other client. Takes its own `Poll`,
-once a real second; emits nothing. Decides when the child is started again: after 1, 2, 5, 15, 60 real seconds. When it
-dies the child is ended, and the next incarnation starts another.
+once a real second; emits `WebState`. Decides when the child is started again (with the kernel's backoff, in real
+seconds) and when it hangs: three `/healthz` in a row, one every five real seconds, that it does not answer, or no page
+at all in a minute. When it dies the child is killed, and the next incarnation starts another.
 """
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 import pyros
 from pyros.actors.environment import Environment
-from pyros.actors.kernel import Actor, Context
+from pyros.actors.kernel import Actor, Backoff, Context
 from pyros.messages.devices import Poll
 from pyros.messages.system import WebState
 
 SECRET = "web_secret"  # noqa: S105 - a file's name
 TOKEN = "one_time_token"  # noqa: S105 - a file's name
 """Whoever writes `NAME TOKEN` into this file of the state directory may log in once, at /login?token=TOKEN."""
-BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
-HEALTHY_S = 60.0
-"""A child that lived for so long has not failed at once: the next one is started after the shortest wait."""
+HEALTH_EVERY_S = 5.0
+ANSWERS_WITHIN_S = 1.0
+MOST_SILENCES = 3
+STARTS_WITHIN_S = 60.0
 _ENDS_WITHIN_S = 2.0
 _PAGE = "page: "
 _log = logging.getLogger("pyros.web_process")
@@ -38,13 +43,15 @@ class WebProcess(Actor):
     def __init__(self, context: Context, environment: Environment) -> None:
         super().__init__(context)
         self._command = command(environment)
+        self._backoff = Backoff(random.Random(environment.settings.seed))
         self._child: Child | None = None
         self._problem = ""
-        self._restarts = self._failures = 0
-        self._started_s = self._due_s = self.clock.monotonic_s()
+        self._restarts = self._silences = 0
+        self._due_s = self._asked_s = self._now_s()
 
     def on_start(self) -> None:
         """Start the child."""
+        self.lease.on_revoke(self._kill)
         self.on_poll(Poll())
 
     def on_stop(self) -> None:
@@ -54,30 +61,66 @@ class WebProcess(Actor):
 
     def on_poll(self, _: Poll) -> None:
         """Look after the child; arm the next look."""
-        self.after(self._real(1.0), Poll())
+        self.after(self.clock.speed, Poll())
         if self._child is not None and self._child.over:
             self._bury(self._child)
-        if self._child is None and self.clock.monotonic_s() >= self._due_s:
-            self._started_s = self.clock.monotonic_s()
-            self._child = Child(self._command)
-            self.lease.on_revoke(self._child.terminate)
+        if self._child is not None:
+            self._look_at(self._child)
+        elif self._now_s() >= self._due_s:
+            self._start()
+        self.show()
+
+    def _start(self) -> None:
+        self._silences, self._asked_s = 0, self._now_s()
+        self._backoff.up(self._now_s())
+        self._child = Child(self._command)
+        if not self.lease.valid:  # replaced in this very moment
+            self._kill()
+
+    def _kill(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+
+    def _look_at(self, child: Child) -> None:
+        """Kill a child that hangs; the next look finds it dead."""
+        if not child.page:
+            if self._now_s() - self._asked_s >= STARTS_WITHIN_S:
+                child.kill(f"it has served no page within {STARTS_WITHIN_S:g} s")
+        elif self._now_s() - self._asked_s >= HEALTH_EVERY_S:
+            self._silences = 0 if answers(child.page) else self._silences + 1
+            self._asked_s = self._now_s()
+            if self._silences >= MOST_SILENCES:
+                child.kill(f"it has left {MOST_SILENCES} /healthz in a row unanswered")
 
     def _bury(self, child: Child) -> None:
-        lived_s = self.clock.monotonic_s() - self._started_s
-        self._failures = 1 if lived_s > self._real(HEALTHY_S) else self._failures + 1
-        wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
-        self._problem = f"the page's process ended: {child.last_words}; next try in {wait_s:g} s"
+        wait_s = self._backoff.failed(self._now_s())
+        self._problem = f"the page's process ended: {child.last_words}; next try in {wait_s:.0f} s"
         _log.warning("web: %s", self._problem)
-        self._child, self._due_s = None, self.clock.monotonic_s() + self._real(wait_s)
+        self._child, self._due_s = None, self._now_s() + wait_s
         self._restarts += 1
 
-    def _real(self, seconds: float) -> float:
-        return seconds * self.clock.speed
+    def _now_s(self) -> float:
+        """Real seconds: the child does not live on the simulated clock."""
+        return self.clock.monotonic_s() / self.clock.speed
 
     def state(self) -> WebState:
         """Return where the page is."""
         page = "" if self._child is None or self._child.over else self._child.page
         return WebState(page=page, restarts=self._restarts, problem="" if page else self._problem)
+
+
+def answers(page: str) -> bool:
+    """Tell whether the page's server answers within a second, whatever it says."""
+    address = urlsplit(page)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ANSWERS_WITHIN_S)
+    try:
+        connection.request("GET", "/healthz")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 class Child:
@@ -87,6 +130,7 @@ class Child:
         self.page = ""
         self.last_words = "it said nothing"
         self.over = False
+        self._why = ""
         self._arguments = arguments
         self._process: subprocess.Popen[str] | None = None
         self._unwanted = False
@@ -94,19 +138,23 @@ class Child:
         self._thread = threading.Thread(target=self._run, name="web process", daemon=True)
         self._thread.start()
 
-    def terminate(self) -> None:
-        """Ask it to end; returns at once. Any thread."""
+    def kill(self, why: str = "") -> None:
+        """End it at once, also if it is stopped or hangs. Any thread."""
+        with self._lock:
+            self._unwanted = True
+            self._why = why
+            if self._process is not None:
+                self._process.kill()
+
+    def end(self) -> None:
+        """Ask it to end, and make it end if it does not."""
         with self._lock:
             self._unwanted = True
             if self._process is not None:
                 self._process.terminate()
-
-    def end(self) -> None:
-        """Ask it to end, and make it end if it does not."""
-        self.terminate()
         self._thread.join(_ENDS_WITHIN_S)
-        if self._process is not None and self._thread.is_alive():
-            self._process.kill()
+        if self._thread.is_alive():
+            self.kill()
             self._thread.join(_ENDS_WITHIN_S)
 
     def _run(self) -> None:
@@ -115,6 +163,7 @@ class Child:
         except OSError as error:
             self.last_words = f"it cannot be started: {error}"
         finally:
+            self.last_words = self._why or self.last_words
             self.over = True
 
     def _start_and_watch(self) -> None:

@@ -6,14 +6,17 @@ import logging
 import logging.handlers
 import queue
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from pyros.clock import Clock
 from pyros.messages.alerts import AlertOpened, AlertUpdated, Analysed, ListenerState, NoticeJudged
 from pyros.messages.base import Event, State
-from pyros.messages.devices import DomeMoved
+from pyros.messages.courier import CourierState, NewsRefused
+from pyros.messages.devices import DomeCannotClose, DomeMoved
 from pyros.messages.night import (
+    ClockJumped,
     ExecutionRefused,
     ModeChanged,
     MonitorState,
@@ -24,9 +27,11 @@ from pyros.messages.night import (
     SequenceEnded,
     SequenceStarted,
 )
-from pyros.messages.system import ActorFailed, ActorRestarted, DeadLetter, SupervisorState
+from pyros.messages.system import ActorFailed, ActorRestarted, DeadLetter, FlightRecorded, SupervisorState
 
 LOGGER = logging.getLogger("pyros")
+ALARM_AFTER = 3
+ALARM_WITHIN_S = 600.0
 _NOT_YET = ("not connected yet", "has said nothing yet")
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
 """A fact whose numbers alone have changed is no news."""
@@ -45,18 +50,31 @@ class EventLog:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[str, str] = {}
+        self._failures: dict[str, deque[float]] = {}
 
     def __call__(self, actor: str, message: Event | State) -> None:
         """Log a publication, if it is worth a line."""
         line = line_of(message)
         if line is not None:
             self.say(actor, line)
+            if isinstance(message, ActorFailed) and self._fails_again(message.actor):
+                text = f"ALARM: {ALARM_AFTER} failures within {ALARM_WITHIN_S / 60:g} min; last: {message.cause}"
+                self.say(message.actor, Line(text, logging.CRITICAL))
         else:
             for subject, fact in facts_of(actor, message).items():
                 kind = _NUMBERS.sub("", fact.text)
                 if self._known.get(subject) != kind:
                     self._known[subject] = kind
                     self.say(subject, fact)
+
+    def _fails_again(self, actor: str) -> bool:
+        """Count a failure; tell whether there were so many in a short time that somebody should look."""
+        now_s, times = self._clock.monotonic_s(), self._failures.setdefault(actor, deque(maxlen=ALARM_AFTER))
+        times.append(now_s)
+        if len(times) < ALARM_AFTER or now_s - times[0] > ALARM_WITHIN_S:
+            return False
+        times.clear()
+        return True
 
     def say(self, who: str, line: Line) -> None:
         """Log a line under the observatory's own time."""
@@ -70,12 +88,20 @@ def line_of(message: Event | State) -> Line | None:
             return Line(f"{before} → {after}: {cause}")
         case DomeMoved(before=before, after=after, cause=cause):
             return Line(f"the dome is {after} (was {before}): {cause}")
+        case DomeCannotClose(cause=cause):
+            return Line(f"SOMEBODY HAS TO COME: {cause}", logging.CRITICAL)
+        case ClockJumped(gap_s=gap_s, step_s=step_s):
+            return Line(f"time jumped: nobody looked for {gap_s:.0f} s, UTC moved {step_s:+.0f} s", logging.WARNING)
         case NightStarted(night=night, ends=ends):
             return Line(f"night {night} begins, until {ends:%H:%M:%S}")
         case NightEnded(night=night):
             return Line(f"night {night} ends")
+        case FlightRecorded(file=file, cause=cause):
+            return Line(f"recorded in {file}: {cause}")
         case DeadLetter() | ActorFailed() | ActorRestarted():
             return _of_kernel(message)
+        case NewsRefused(destination=name, subject=subject, reason=reason):
+            return Line(f"{name} refuses the news of {subject}: {reason}", logging.WARNING)
         case NoticeJudged() | AlertOpened() | AlertUpdated():
             return _of_alert(message)
         case _:
@@ -136,6 +162,13 @@ def facts_of(actor: str, message: Event | State) -> dict[str, Line]:
             where = f"RA {best.ra_deg:.5f}° Dec {best.dec_deg:+.5f}° mag {best.mag:.2f} ± {best.mag_err:.2f}"
             more = f", and {len(others)} more" if others else ""
             return {f"alert {alert}": Line(f"CANDIDATE at {where}{more}", logging.WARNING)}
+        case CourierState(destinations=rows):
+            return {
+                f"news for {row.name}": Line(f"held up: {row.last_error}", logging.WARNING)
+                if row.last_error
+                else Line("go out")
+                for row in rows
+            }
         case SupervisorState(status=status):
             return {actor: Line(f"the daemon is {status}")}
         case _:

@@ -1,11 +1,11 @@
-"""The state directory: who holds it, how often a daemon was started in it, and the last PLC address that answered."""
+"""The state directory: who holds it, and how often a daemon was started in it."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from pyros.store.migrations import migrate
 from pyros.store.repositories import setting_write, settings
 
 LOCK = "daemon.lock"
-PLC_ADDRESS = "plc_address"
 BOOT = "boot"
 
 
@@ -105,22 +104,3 @@ def count_boot(folder: Path, now: datetime, synchronous: Synchronous = "full") -
     if not isinstance(reply, Committed):
         raise StateError(f"state directory {folder}: the start could not be counted: {reply.reason}")
     return boot
-
-
-def remember_plc(folder: Path, url: str) -> None:
-    """Note, durably, the address at which the PLC has answered."""
-    if last_plc(folder) == url:
-        return
-    new = folder / f"{PLC_ADDRESS}.new"
-    with new.open("w", encoding="utf-8") as file:
-        file.write(url + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(folder / PLC_ADDRESS)
-
-
-def last_plc(folder: Path) -> str | None:
-    """Return the last address at which the PLC has answered, or None."""
-    with suppress(OSError, UnicodeDecodeError):
-        return (folder / PLC_ADDRESS).read_text(encoding="utf-8").strip() or None
-    return None

@@ -69,7 +69,7 @@ def tail(actors: tuple[str, ...], types: tuple[str, ...], limit: int | None, con
     with connected(connect) as client, contextlib.suppress(KeyboardInterrupt):
         wanted = (heard for heard in _complete(client.listen(topics)) if not actors or heard.sender in actors)
         for heard in itertools.islice(wanted, limit):
-            click.echo(_as_json(heard) if as_json else _as_words(heard))
+            click.echo(_as_json(heard) if as_json else in_words(heard.sent_at, heard.sender, heard.message))
 
 
 @click.command()
@@ -110,8 +110,9 @@ def _message(name: str, fields: tuple[str, ...]) -> Message:
         raise MistakeError(str(error)) from error
 
 
-def _as_words(heard: Heard) -> str:
-    return f"{heard.sent_at[:23].removesuffix('Z'):23} {heard.sender:20} {one_line(heard.message)}"
+def in_words(at: str, who: str, message: Message) -> str:
+    """Return what happened as a line: the instant (ISO-8601, to the millisecond), whose word it is, the message."""
+    return f"{at[:23].removesuffix('Z'):23} {who:20} {one_line(message)}"
 
 
 def _as_json(heard: Heard) -> bytes:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
-from pyros.cli.run import refuse
+from pyros.cli.ending import Ending
+from pyros.cli.run import clock_of, refuse
 from pyros.clock import WallClock
 from pyros.config import ConfigError, Settings, load
 
@@ -52,6 +54,30 @@ url = "vtp://127.0.0.1:{broker}"
 [analyzer]
 catalogue = "simulated_catalogue"
 """
+CLOCK = """
+# Simulators and daemon share a clock: it shows `start` at the real instant `since`, and runs at `speed` from there.
+[simulation]
+speed = {speed:g}
+start = {start}
+since = {since}
+"""
+LOOK_S = 0.5
+
+
+class Instant(click.ParamType[datetime]):
+    """An instant on the command line: ISO-8601, with its time zone."""
+
+    name = "INSTANT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return it in UTC."""
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no instant; write it as 2026-11-22T01:30:00Z", param, ctx)
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; write it as 2026-11-22T01:30:00Z", param, ctx)
+        return instant.astimezone(UTC)
 
 
 @click.command()
@@ -70,19 +96,25 @@ catalogue = "simulated_catalogue"
     help="Used when FILE is written.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of weather, stars and noise.")
-def simulators(config: Path, first_port: int, seed: int) -> None:
+@click.option("--speed", type=click.FloatRange(1, 60), help="Clock seconds per second, when FILE is written.")
+@click.option("--start", type=Instant(), help="UTC that the clock shows now, when FILE is written.")
+def simulators(config: Path, first_port: int, seed: int, speed: float | None, start: datetime | None) -> None:
     """Simulate the devices that FILE names, where it says that they are, until SIGTERM or ctrl-C."""
-    from pyros.cli.daemon import LOOK_S, Ending
+    with Ending() as ending:
+        try:
+            if not config.exists():
+                _write(config, first_port, seed, _clock_section(speed, start))
+            elif speed is not None or start is not None:
+                click.echo(f"{config} exists: its [simulation] sets the clock; --speed and --start are not used")
+            settings = load(config)
+        except (OSError, ConfigError) as error:
+            refuse(*str(error).splitlines())
+        _run(config, settings, seed, ending)
 
-    try:
-        if not config.exists():
-            _write(config, first_port, seed)
-        settings = load(config)
-    except (OSError, ConfigError) as error:
-        refuse(*str(error).splitlines())
-        return
-    clock = WallClock()
-    with contextlib.ExitStack() as running, Ending(clock) as ending:
+
+def _run(config: Path, settings: Settings, seed: int, ending: Ending) -> None:
+    clock = clock_of(settings)
+    with contextlib.ExitStack() as running:
         try:
             for line in _start(settings, clock, seed, running):
                 click.echo(line)
@@ -90,16 +122,28 @@ def simulators(config: Path, first_port: int, seed: int) -> None:
             refuse(str(error))
         click.echo(f"in another terminal: pyros run --config {config}")
         while not ending.cause:
-            ending.rest(LOOK_S)
-        click.echo(f"{signal.Signals[ending.cause].name}: the simulators end")
+            ending.rest(clock, LOOK_S)
+        click.echo(f"{ending.cause}: the simulators end")
 
 
-def _write(config: Path, first_port: int, seed: int) -> None:
+def _clock_section(speed: float | None, start: datetime | None) -> str:
+    """Return the section of a clock that starts now; nothing where the machine's own will do."""
+    if speed is None and start is None:
+        return ""
+    now = WallClock().now()
+    return CLOCK.format(speed=speed or 1.0, start=_toml(start or now), since=_toml(now))
+
+
+def _toml(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _write(config: Path, first_port: int, seed: int, clock: str) -> None:
     names = ("mount", "plc", "camera", "wheel", "broker")
     ports = {name: first_port + place for place, name in enumerate(names)}
     config.parent.mkdir(parents=True, exist_ok=True)
     (config.parent / "simulated_catalogue").mkdir(exist_ok=True)
-    config.write_text(EXAMPLE.format(seed=seed, **ports), encoding="utf-8")
+    config.write_text(EXAMPLE.format(seed=seed, **ports) + clock, encoding="utf-8")
     click.echo(f"{config} was written")
 
 

@@ -15,9 +15,10 @@ from pyros.cli.door import connect_option, connected, good
 from pyros.messages import State
 from pyros.messages.alerts import AlertManagerState, AlertRow, ListenerState
 from pyros.messages.codec import BadMessageError, from_builtins
+from pyros.messages.courier import CourierState
 from pyros.messages.devices import CameraState, FilterWheelState, PlcState, TelescopeState, WeatherState
 from pyros.messages.night import MajordomeState, MonitorState, ObservationManagerState, SafetyVerdict
-from pyros.messages.system import GetSnapshot, Snapshot, SupervisorState
+from pyros.messages.system import ArchivistState, GetSnapshot, Snapshot, SupervisorState
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,6 +87,10 @@ def overview(snapshot: Snapshot, seen: list[Seen]) -> Iterator[tuple[str, str, s
     for alert in () if alerts is None else alerts.alerts:
         if alert.status not in _ENDED:
             yield "Alert", _alert(snapshot, alert), "bold"
+    yield from _news(snapshot, last(seen, CourierState))
+    archivist = last(seen, ArchivistState)
+    if archivist is not None and archivist.problem:
+        yield "Store", archivist.problem, "bold red"
 
 
 def last(seen: list[Seen], kind: type[S]) -> S | None:
@@ -132,6 +137,16 @@ def _alert(snapshot: Snapshot, alert: AlertRow) -> str:
     age = _age((snapshot.now - alert.t0).total_seconds())
     found = f", {alert.candidates} candidates" if alert.candidates else ""
     return f"{alert.name} {alert.status}, {age} after the burst, error {alert.error_deg * 60:.2f}′{found}"
+
+
+def _news(snapshot: Snapshot, courier: CourierState | None) -> Iterator[tuple[str, str, str]]:
+    """Yield what waits for a destination that does not take it, and what one has refused."""
+    for row in () if courier is None else courier.destinations:
+        if row.last_error and row.oldest_at is not None:
+            age = _age((snapshot.now - row.oldest_at).total_seconds())
+            yield "News", f"{row.waiting} wait for {row.name}, the oldest for {age}: {row.last_error}", "yellow"
+        if row.refused:
+            yield "News", f"{row.name} has refused {row.refused}; see the log", "yellow"
 
 
 def _devices(seen: list[Seen]) -> Table:

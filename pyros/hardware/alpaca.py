@@ -93,8 +93,8 @@ class AlpacaCamera:
     def disconnect(self) -> None:
         """See `Device.disconnect`. The server goes on; only our connections are closed."""
         self._wanted = False
-        self._control.close()
-        self._transfer.close()
+        for connection in (self._control, self._brake, self._transfer):
+            connection.close()
 
     def _require(self, name: str) -> None:
         if not self._wanted:

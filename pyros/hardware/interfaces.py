@@ -102,6 +102,8 @@ class PlcReading(msgspec.Struct, frozen=True, kw_only=True):
     deadman_expired: bool | None
     motion_fault: bool | None
     remote_enabled: bool | None
+    park_switch: bool | None = None
+    """Whether the mount stands in its park position; `None` also where the register map has no such switch."""
     rain: bool | None
     wind_ms: float | None
     gust_ms: float | None

@@ -45,8 +45,28 @@ _EXCEPTIONS = {
 }
 _LONGEST = 254
 """Bytes of unit and PDU in a Modbus/TCP frame."""
+_LONGEST_READ = 4096
 _NO_SUCH_UNIT = (4, 10, 11)
 _T = TypeVar("_T")
+
+
+class _TcpClient(ModbusTcpClient):
+    """pymodbus waits for a reply in `select`, which takes no descriptor above 1023; this one takes any."""
+
+    def recv(self, size: int | None) -> bytes:
+        """Return what has come, at most `size` bytes; empty if nothing came in time."""
+        line = self.socket
+        if line is None:
+            raise ConnectionException("the link is closed")
+        line.settimeout(self.comm_params.timeout_connect)
+        try:
+            received = line.recv(size or _LONGEST_READ)
+        except TimeoutError:
+            return b""
+        if not received:
+            self.close()
+            raise ConnectionException("the PLC hung up")
+        return received
 
 
 class ModbusPlc:
@@ -93,7 +113,7 @@ class ModbusPlc:
         self._command, self._request, self._reply = "", b"", b""
         self._life: tuple[float | None, float] = (None, clock.monotonic_s())
         timeout_s = real_timeout_s(clock, TIMEOUT_S)
-        self._client = ModbusTcpClient(host, port=port, timeout=timeout_s, retries=0, trace_packet=self._trace)
+        self._client = _TcpClient(host, port=port, timeout=timeout_s, retries=0, trace_packet=self._trace)
         read = "read_input_registers" if register_map.table == "input" else "read_holding_registers"
         self._read_block: Callable[..., Any] = getattr(self._client, read)
         self._what = f"{read} {register_map.first}..{register_map.first + register_map.count - 1}"

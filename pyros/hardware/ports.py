@@ -1,12 +1,13 @@
 """Byte streams to devices: a TCP socket or a serial line, opened, read and written with real deadlines.
 
-Reads wait in `select` beside a pipe, so that `interrupt()` from another thread wakes them. A port knows nothing of
-requests and replies; that is `pyros.hardware.link`.
+Reads wait in `poll` beside a pipe, so that `interrupt()` from another thread wakes them (`select` would take no
+descriptor above 1023). A port knows nothing of requests and replies; that is `pyros.hardware.link`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
@@ -75,7 +76,7 @@ class Port(ABC):
         fd, wake = self._fd, self._wake
         if fd is None or wake is None:
             raise PortClosedError("the port is closed")
-        ready = select.select([fd, wake[0]], [], [], max(0.0, timeout_s))[0]
+        ready = _wait_for(select.POLLIN, timeout_s, fd, wake[0])
         if wake[0] in ready:
             raise PortClosedError("the link was closed from this side")
         if not ready:
@@ -95,8 +96,19 @@ class Port(ABC):
             try:
                 rest = rest[self._send(rest) :]
             except BlockingIOError:
-                if not select.select([], [fd], [], timeout_s)[1]:
+                if not _wait_for(select.POLLOUT, timeout_s, fd):
                     raise TimeoutError("the far end takes nothing") from None
+
+
+def _wait_for(event: int, timeout_s: float, *descriptors: int) -> list[int]:
+    """Return those that are ready, or broken, which the next read or write will say; none after `timeout_s`."""
+    waiting = select.poll()
+    for descriptor in descriptors:
+        waiting.register(descriptor, event)
+    found = waiting.poll(math.ceil(1000 * max(0.0, timeout_s)))
+    if any(what & select.POLLNVAL for _, what in found):
+        raise PortClosedError("the port is closed")
+    return [descriptor for descriptor, _ in found]
 
 
 class TcpPort(Port):

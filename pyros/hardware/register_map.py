@@ -31,6 +31,8 @@ STATUS = (
     "motion_fault",
     "remote_enabled",
 )
+MAY_HAVE = ("park_switch",)
+"""Bits of the status word that not every dome has: the switch at the mount's park position, wired to the PLC."""
 WORDS = ("status", "latch_reasons", "validity")
 COMMANDS = {
     "open": "coil",
@@ -208,17 +210,23 @@ def _parse(source: str, text: str) -> _MapFile:
     _require(source, "bits", WORDS, content.bits)
     _require(source, "measurement", MEASUREMENTS, content.measurement)
     _require(source, "command", COMMANDS, content.command)
-    _require(source, "bits.status.names", STATUS, dict.fromkeys(content.bits["status"].names))
+    _require(source, "bits.status.names", STATUS, dict.fromkeys(content.bits["status"].names), MAY_HAVE)
     for name, table in COMMANDS.items():
         if content.command[name].table != table:
             raise ValueError(f"register map {source}: command.{name}.table must be {table!r}")
     return content
 
 
-def _require(source: str, section: str, wanted: Sequence[str] | dict[str, str], found: dict[str, Any]) -> None:
+def _require(
+    source: str,
+    section: str,
+    wanted: Sequence[str] | dict[str, str],
+    found: dict[str, Any],
+    may_have: Sequence[str] = (),
+) -> None:
     if missing := [name for name in wanted if name not in found]:
         raise ValueError(f"register map {source}: [{section}] lacks {', '.join(missing)}")
-    if unknown := [name for name in found if name not in wanted]:
+    if unknown := [name for name in found if name not in wanted and name not in may_have]:
         raise ValueError(f"register map {source}: [{section}] has unknown {', '.join(unknown)}")
 
 

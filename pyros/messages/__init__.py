@@ -1,6 +1,6 @@
 """Every message of PyROS, typed, and the codec. Imports nothing of PyROS."""
 
-from pyros.messages import alerts, base, devices, night, people, store, system
+from pyros.messages import alerts, base, courier, devices, night, people, store, system
 from pyros.messages.base import (
     REGISTRY,
     Command,
@@ -31,6 +31,7 @@ __all__ = [
     "State",
     "alerts",
     "base",
+    "courier",
     "devices",
     "night",
     "people",

@@ -49,14 +49,14 @@ class Message(msgspec.Struct, metaclass=_MessageMeta):
     budget_s: ClassVar[float] = 1.0
     """How long a handler may take before its actor counts as hung."""
     kind: ClassVar[str] = ""
+    makes_safer: ClassVar[bool] = False
+    """Some commands do: never expired, fenced or refused by a full mailbox; they travel in the control lane."""
 
 
 class Command(Message):
     """Asks an actor to do something."""
 
     kind = "command"
-    makes_safer: ClassVar[bool] = False
-    """Never expired, fenced or refused by a full mailbox; travels in the control lane."""
 
 
 class Query(Message):

@@ -6,11 +6,14 @@ A frame to the gateway is `[1, id, cause, to, expires_in_s, user, body]`; `body`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgpack
 import msgspec
+from msgspec import inspect
 
 from pyros.messages.base import REGISTRY, Message
 
@@ -58,7 +61,22 @@ def from_builtins(body: Any) -> Message:
 
 
 def validated(message: Message) -> Message:
-    """Check a message made in this process as strictly as one from the wire, and return it."""
+    """Check a message made in this process as strictly as one from the wire, and return it as that would arrive.
+
+    A message of plain fields goes through msgspec's own encoder and decoder, at a tenth of the cost; where these do not
+    take it, the way of the wire decides and says why.
+
+    Raises
+    ------
+    BadMessageError
+        Naming the place and the rule.
+    """
+    decode = _plain_decoder(type(message))
+    if decode is not None:
+        try:
+            return decode(_encode(message))
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            pass  # said in full below
     return from_builtins(to_builtins(message))
 
 
@@ -100,6 +118,33 @@ def unpack_message(raw: bytes) -> Message:
         if isinstance(error, BadMessageError):
             raise
         raise BadMessageError(f"not msgpack: {error}") from None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_PLAIN = (inspect.NoneType, inspect.BoolType, inspect.IntType, inspect.FloatType, inspect.StrType, inspect.LiteralType)
+"""What both encodings write alike; instants, bytes and what has no type they do not."""
+
+
+@cache
+def _plain_decoder(message_type: type[Message]) -> Callable[[bytes], Message] | None:
+    """Return msgspec's own decoder of a message whose fields mean the same in both encodings, or None."""
+    if _is_plain(inspect.type_info(message_type)):
+        return msgspec.msgpack.Decoder(message_type).decode
+    return None
+
+
+def _is_plain(kind: inspect.Type) -> bool:
+    match kind:
+        case inspect.StructType(fields=fields):
+            return all(_is_plain(field.type) for field in fields)
+        case inspect.UnionType(types):
+            return all(_is_plain(one) for one in types)
+        case inspect.ListType(item_type):
+            return _is_plain(item_type)
+        case inspect.Metadata(inner):
+            return _is_plain(inner)
+        case _:
+            return isinstance(kind, _PLAIN)
 
 
 def _packed(value: Any) -> bytes:

@@ -233,6 +233,8 @@ class PlcState(State):
     ups_percent: Percent | None = None
     local_key: bool | None = None
     emergency_stop: bool | None = None
+    park_switch: bool | None = None
+    """Where a roof waits for a parked telescope and its PLC has the switch for it."""
     latched: list[str] = []
     desired: Literal["closed", "open", "as is"] = "as is"
     problem: Text = ""
@@ -244,6 +246,12 @@ class DomeMoved(Event):
 
     before: DomePosition
     after: DomePosition
+    cause: Text
+
+
+class DomeCannotClose(Event):
+    """The dome shall be closed, is not, and this daemon cannot help it: somebody has to come. Once per occurrence."""
+
     cause: Text
 
 

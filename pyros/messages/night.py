@@ -16,6 +16,12 @@ from pyros.messages.base import (
 )
 
 SafetyLevel = Literal["SAFE", "WARN", "UNSAFE"]
+SafetyCause = Literal[
+    "rain", "wind", "humidity", "dew_point", "cold", "stale", "people", "power", "fault", "latch", "boot", "clock",
+    "start", "hold_off",
+]  # fmt: skip
+"""`stale`: weather that is old, frozen or unknown; `people`: local key or emergency stop; `fault`: the PLC is silent or
+contradicts itself; `start`: nothing was known before."""
 Phase = Literal["day", "evening twilight", "night", "morning twilight"]
 ObservatoryMode = Literal["closed", "opening", "observing", "paused", "closing", "stopped"]
 
@@ -27,8 +33,19 @@ class SafetyVerdict(State):
 
     level: SafetyLevel
     reasons: list[str]
+    causes: list[SafetyCause] = []
+    """The same for programs, each kind once; after "hold_off" those that it follows from."""
     at: datetime
     reopen_after: datetime | None = None
+
+
+class ClockJumped(Event):
+    """The process stood still, or the machine's time was set: whatever was known before is void."""
+
+    gap_s: float
+    """Seconds of the monotonic clock in which the monitor did not come to look."""
+    step_s: float
+    """By how much UTC has moved more than the monotonic clock."""
 
 
 class DeviceHealth(Part):

@@ -2,7 +2,7 @@
 
 Values are what msgpack and SQL both know: None, bool, int, float, str, bytes, datetime, and for JSON columns lists and
 dicts of those. Row ids come from the archivist; a later write of the same commit refers to an earlier one's id by
-`{"$ref": index}` with the index of that write.
+`{"$ref": index}` with the index of that write, also inside of a JSON column's lists and dicts.
 """
 
 from __future__ import annotations

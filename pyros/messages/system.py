@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pyros.messages.base import Command, Count, Event, Name, Part, Query, Reply, State, Text
+from pyros.messages.base import Command, Count, Event, Name, Part, Query, Reply, Seconds, State, Text
 
 ChildStatus = Literal["waiting", "starting", "up", "backing off", "down", "stopped"]
 
@@ -63,10 +63,20 @@ class DeadLetter(Event):
     reason: Text
 
 
+class FlightRecorded(Event):
+    """The flight recorder has written the last ten minutes to a file; `pyros replay` shows it."""
+
+    file: Text
+    """Below the state folder."""
+    cause: Text
+
+
 class Crash(Command):
     """Break the actor on purpose; only in simulation."""
 
-    how: Literal["raise", "exit", "hang"] = "raise"
+    how: Literal["raise", "exit", "hang", "memory", "interrupt"] = "raise"
+    for_s: Seconds = 0.0
+    """How long it hangs, if it is to hang; 0: for ever."""
 
 
 class ArchivistState(State):
@@ -76,6 +86,8 @@ class ArchivistState(State):
     rows: Count
     refused: Count
     file: Text
+    problem: Text = ""
+    """Why the disk takes nothing; empty while it does."""
 
 
 class LibrarianState(State):

@@ -114,13 +114,20 @@ def _change(database: SqliteDatabase, write: Change, ids: list[Any]) -> Any:
 
 
 def _converted(table: Table, values: dict[str, Any], ids: list[Any]) -> dict[str, Any]:
-    return {name: table.to_db(name, _resolved(value, ids)) for name, value in values.items()}
+    try:
+        return {name: table.to_db(name, _resolved(value, ids)) for name, value in values.items()}
+    except RecursionError:
+        raise RefusedWriteError(f"{table.name}: a value is a list of lists without end") from None
 
 
 def _resolved(value: Any, ids: list[Any]) -> Any:
-    """Return the id that `{"$ref": index}` means, or the value itself."""
-    if not (isinstance(value, dict) and value.keys() == {"$ref"}):
+    """Return the value with each `{"$ref": index}` in it replaced by the id that it means."""
+    if isinstance(value, list):
+        return [_resolved(item, ids) for item in value]
+    if not isinstance(value, dict):
         return value
+    if value.keys() != {"$ref"}:
+        return {name: _resolved(item, ids) for name, item in value.items()}
     index = value["$ref"]
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(ids):
         raise RefusedWriteError(f"$ref is {index!r}; it must be the index of an earlier write, 0 to {len(ids) - 1}")

@@ -1,4 +1,4 @@
-"""The lives of users, requests, sequences, albums, plans, schedules and alerts.
+"""The lives of users, requests, sequences, albums, plans, schedules, alerts and rows of the outbox.
 
 One table per kind: which status may follow which, who makes the step, and what it does to the owner's quota. The
 models' CHECKs, the archivist's refusals and `docs/lives.md` come from these tables. A step from `BIRTH` is the
@@ -136,6 +136,12 @@ _ALERT: Life = {
     ("EXPIRED", "RETRACTED"): Step("alert_manager"),
 }
 
+_OUTBOX: Life = {
+    (BIRTH, "PENDING"): Step("courier, monitor, alert_manager, analyzer"),
+    ("PENDING", "SENT"): Step("courier"),
+    ("PENDING", "FAILED"): Step("courier"),
+}
+
 LIVES: dict[str, Life] = {
     "user": _USER,
     "request": _REQUEST,
@@ -144,6 +150,7 @@ LIVES: dict[str, Life] = {
     "plan": dict(_ALBUM),
     "schedule": _SCHEDULE,
     "alert": _ALERT,
+    "outbox": _OUTBOX,
 }
 """Every life by its kind, which is the table's name."""
 

@@ -6,9 +6,12 @@ debited, the rest refunded. `release` is the settlement of a sequence that expos
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import msgspec
+from peewee import SQL, fn
 
 from pyros.messages.store import Insert
 from pyros.store.database import Reader
@@ -66,13 +69,21 @@ def balance_of(entries: list[tuple[str, float]]) -> QuotaBalance:
 
 def open_reservations(reader: Reader, sequence_id: int) -> list[Reservation]:
     """Return the reservations of a sequence that are not settled yet: none or one."""
-    settled = QuotaEntry.select(QuotaEntry.reservation).where(QuotaEntry.reservation.is_null(False))
+    return held_by(reader, [sequence_id])[sequence_id]
+
+
+def held_by(reader: Reader, sequence_ids: Iterable[int]) -> dict[int, list[Reservation]]:
+    """Return the open reservations of each of these sequences, in one query."""
+    held: dict[int, list[Reservation]] = {sequence_id: [] for sequence_id in sequence_ids}
+    later: Any = QuotaEntry.alias()
+    settled = later.select(SQL("1")).where(later.reservation == QuotaEntry.id)
     query = QuotaEntry.select().where(
-        QuotaEntry.sequence == sequence_id, QuotaEntry.kind == "reserve", QuotaEntry.id.not_in(settled)
+        QuotaEntry.sequence.in_(list(held)), QuotaEntry.kind == "reserve", ~fn.EXISTS(settled)
     )
-    columns = TABLES["quota_entry"].public
     wanted = Reservation.__struct_fields__
-    return [Reservation(**{name: row[name] for name in wanted}) for row in dicts(query.bind(reader.main), columns)]
+    for row in dicts(query.order_by(QuotaEntry.id).bind(reader.main), TABLES["quota_entry"].public):
+        held[row["sequence_id"]].append(Reservation(**{name: row[name] for name in wanted}))
+    return held
 
 
 def reserve(

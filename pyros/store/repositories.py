@@ -310,8 +310,8 @@ def exposed_since(reader: Reader, sequence_id: int, start: datetime) -> float:
 
 
 def unanalysed_images(reader: Reader, since: datetime) -> list[dict[str, Any]]:
-    """Return the alerts' frames, not older, that nobody has measured yet, in order of time."""
-    wanted = (Image.alert.is_null(False), Image.kind == "light", Image.quality == {}, Image.start >= since)
+    """Return the frames of the sky, not older, that nobody has measured yet, in order of time."""
+    wanted = (Image.kind == "light", Image.quality == {}, Image.start >= since)
     query = Image.select().where(*wanted).order_by(Image.start, Image.id)
     return dicts(query.bind(reader.main), TABLES["image"].public)
 
@@ -331,6 +331,14 @@ def pending_outbox(reader: Reader, destination: str, limit: int = 100) -> list[d
         .limit(limit)
     )
     return dicts(query.bind(reader.main), TABLES["outbox"].public)
+
+
+def waiting_outbox(reader: Reader) -> dict[str, tuple[int, datetime]]:
+    """Return, for each destination for which rows wait, how many they are and when the oldest was written."""
+    first: Any = fn.MIN(Outbox.created_at)
+    query = Outbox.select(Outbox.destination, fn.COUNT(Outbox.id), first).where(Outbox.status == "PENDING")
+    found = tuples(query.group_by(Outbox.destination).bind(reader.main))
+    return {destination: (count, oldest) for destination, count, oldest in found}
 
 
 # -- accounts and settings -------------------------------------------------------------------------------------------

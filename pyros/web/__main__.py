@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import logging
 import os
 import secrets
@@ -18,16 +17,19 @@ from waitress.server import create_server
 
 from pyros.client import Client
 from pyros.clock import WallClock
+from pyros.orphans import die_with_parent
 from pyros.web.app import STREAMS, Options, create_app
 
-_PR_SET_PDEATHSIG = 1
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
     given = _parser().parse_args(arguments)
-    _die_with_parent()
+    parent = os.getppid()
+    die_with_parent()
+    if os.getppid() != parent:  # it has died in the meantime
+        return 1
     logging.basicConfig(level=logging.INFO, format="web: %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a stream holds a thread by intent
     try:
@@ -112,16 +114,6 @@ def read_secret(file: Path) -> str:
     if file.stat().st_mode & 0o007:
         raise ValueError(f"secret file {file} is open to everyone; chmod 600 it")
     return secret_key
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the thread that started this process ends; start it from one that lives as long."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -94,6 +94,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "ActorStarted": lambda e: f"{e.actor} takes messages",
     "ActorFailed": lambda e: f"{e.actor} broke on {e.message}: {e.cause}",
     "ActorRestarted": lambda e: f"{e.actor} is back after {e.away_s:.1f} s",
+    "FlightRecorded": lambda e: f"Recorded in {e.file}: {e.cause}",
     "DeadLetter": lambda e: f"{e.message} to {e.to} was not handled: {e.reason}",
 }
 

@@ -13,7 +13,7 @@ from cli_stage import SILENT, alive, children_of, end, observatory, pyros, wait_
 from click.testing import CliRunner
 
 from pyros.cli import pyros as command
-from pyros.cli.daemon_state import last_plc
+from pyros.cli.last_good import last_good
 from pyros.client import Client
 from pyros.messages.base import GetState
 from pyros.messages.system import SupervisorState
@@ -57,7 +57,7 @@ def test_the_daemon_starts_with_a_dead_telescope_refuses_a_second_one_and_ends_i
         assert len(children) == 2  # the page, and one process for images
         assert end(daemon) == 0, words.read_text()
     assert not [pid for pid in children if alive(pid)]
-    assert last_plc(state) == stage.urls["plc"]
+    assert last_good(state).plc_url == stage.urls["plc"]
     assert "Traceback" not in words.read_text()
 
 
@@ -73,28 +73,6 @@ def test_a_page_that_dies_is_started_again_and_harms_nobody(tmp_path, stage):
         wait_for(lambda: words.read_text().count("the page is at") == 2, why=words.read_text)
         assert all(child.restarts == 0 for child in ask(state, "supervisor").children)
         assert end(daemon, signal.SIGINT) == 0, words.read_text()
-
-
-def test_close_dome_closes_by_the_last_good_address_when_the_configuration_is_broken(tmp_path, stage):
-    config, state = tmp_path / "broken.toml", tmp_path / "state"
-    config.write_text("[devices.plc]\nurl = 3\n")
-    state.mkdir()
-    (state / "plc_address").write_text(stage.urls["plc"])
-    assert stage.plc.write_holding(0, [1])  # a heartbeat, without which it does not open after a boot
-    stage.plc.pulse(0)
-    wait_for(lambda: stage.world.dome_open_fraction(stage.world.clock.now()) > 0)
-    arguments = ["close-dome", "--config", str(config), "--state", str(state)]
-    result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == 0, result.output
-    assert "using the last address that answered" in result.stderr
-    assert "its closed switch says so" in result.stdout
-    assert [move.direction for move in stage.plc.moves()][:2] == [1, -1]
-
-
-def test_close_dome_without_any_address_says_to_close_by_hand(tmp_path):
-    result = CliRunner().invoke(command, ["close-dome", "--state", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "close the dome by hand" in result.stderr
 
 
 def test_a_broken_configuration_starts_nothing_and_names_every_fault(tmp_path):

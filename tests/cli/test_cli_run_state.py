@@ -1,4 +1,4 @@
-"""The state directory: one daemon at a time, every start counted, the last good PLC address kept."""
+"""The state directory: one daemon at a time, every start counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pyros.cli.daemon_state import StateError, claimed, count_boot, default_state, holder, last_plc, remember_plc
+from pyros.cli.daemon_state import StateError, claimed, count_boot, default_state, holder
 from pyros.client import default_endpoint
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -40,13 +40,6 @@ def test_a_process_that_the_daemon_forked_does_not_hold_the_directory_after_it(t
 
 def test_every_start_is_counted_for_good(tmp_path):
     assert [count_boot(tmp_path, NOW) for _ in range(3)] == [1, 2, 3]
-
-
-def test_the_last_good_plc_address_is_kept(tmp_path):
-    assert last_plc(tmp_path) is None
-    for url in ("modbus://a", "modbus://b", "modbus://b"):
-        remember_plc(tmp_path, url)
-    assert last_plc(tmp_path) == "modbus://b"
 
 
 def test_clients_look_first_where_the_daemon_keeps_its_state(monkeypatch):

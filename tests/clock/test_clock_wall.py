@@ -87,3 +87,21 @@ def test_outside_results_and_arrivals_are_delivered_as_they_come():
     clock.hush("mount")
     assert got == ["frame", "notice"]
     assert not clock.charge("mount", 1.0)
+
+
+def test_deadlines_that_were_answered_in_time_do_not_pile_up_until_they_would_have_been_due():
+    clock = WallClock()
+    for _ in range(5000):
+        clock.call_later(3600.0, print).cancel()
+    assert len(clock._timers) < 1000
+
+
+def test_a_timer_behind_a_cancelled_one_fires_at_its_own_time():
+    clock, fired = WallClock(), threading.Event()
+    clock.call_later(0.01, print).cancel()
+    clock.call_later(0.05, fired.set)
+    assert fired.wait(10)
+    clock.call_later(3600.0, print)
+    fired.clear()
+    clock.call_later(0.01, fired.set)
+    assert fired.wait(10)

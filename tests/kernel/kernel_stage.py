@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pyros.actors.kernel import Actor, ChildSpec, Supervisor, System, start_supervisor
 from pyros.clock import VirtualClock
 from pyros.messages.base import GetState
-from pyros.messages.system import LibrarianState, Shutdown
+from pyros.messages.devices import Brake, CloseDome, PlcState
+from pyros.messages.night import Execute
+from pyros.messages.system import ActorStarted, LibrarianState, Restart, Shutdown
 
+RUN = Execute(sequence_id=1)
 START = datetime(2026, 11, 22, tzinfo=UTC)
 
 
@@ -28,6 +31,49 @@ def actor(**hooks):
 def spec(name, make=Probe, **rules):
     """Return a child spec; `needs` may be left out."""
     return ChildSpec(name, make, **rules)
+
+
+def fails_until(epoch, how="on_start"):
+    """An actor (or a maker of one) that breaks in its first incarnations."""
+
+    def break_(me):
+        if me.epoch < epoch:
+            raise RuntimeError(f"{how} broke")
+
+    def make(context):
+        if context.lease.epoch < epoch:
+            raise RuntimeError(f"{how} broke")
+        return Probe(context)
+
+    return make if how == "__init__" else actor(on_start=break_)
+
+
+def hangs(me, m):
+    """A handler that comes back after hours."""
+    me.clock.sleep(10_000)
+
+
+def plc(closes_in_s=5.0, dome="open"):
+    """A PLC actor whose dome closes some time after it is told to."""
+
+    def on_start(me):
+        me.dome = dome
+        me.on_restart(Restart(actor="plc", epoch=0, cause="", failed_at_s=0.0))
+
+    def on_restart(me, m):
+        me.publish(PlcState(link="up", dome=me.dome))
+        me.after(1.0, m)
+
+    def on_close_dome(me, m):
+        me.after(closes_in_s, Brake(cause="closed"))
+
+    def on_brake(me, m):
+        me.dome = "closed"
+
+    return actor(on_start=on_start, on_restart=on_restart, on_close_dome=on_close_dome, on_brake=on_brake)
+
+
+MAJORDOME = actor(on_stop_observing=lambda me, m: me.tell("plc", CloseDome(cause=m.cause)))
 
 
 class House:
@@ -64,6 +110,10 @@ class House:
 
     def events(self, kind):
         return [event for _, event in self.log if isinstance(event, kind)]
+
+    def starts(self):
+        """Who was started, in order, as (name, epoch)."""
+        return [(event.actor, event.epoch) for event in self.events(ActorStarted) if event.actor != "supervisor"]
 
     def letters(self):
         """Dead letters as (to, message)."""

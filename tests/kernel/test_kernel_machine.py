@@ -6,29 +6,64 @@ from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from kernel_stage import House, actor, spec
 
-from pyros.actors.kernel import Ask, Deferred, Sleep
+from pyros.actors.kernel import Ask, AskUpwardError, Deferred, LeaseRevokedError, Sleep
+from pyros.actors.kernel.envelope import StopOrder
 from pyros.messages.base import Done, Expired, Failed, GetState, Refused
 from pyros.messages.devices import Halt
 from pyros.messages.night import Execute, NightStarted, SequenceEnded
 from pyros.messages.people import CancelSequence
-from pyros.messages.system import Crash, LibrarianState
+from pyros.messages.system import ActorRestarted, ActorStarted, Crash, LibrarianState
 
 NAMES = ("early", "middle", "late")
 EARLIER = {"middle": "early", "late": "middle"}
 
 
-def story_actor(handled):
-    """Execute is noted; a CancelSequence is a procedure that asks the neighbour; sequence 0 hangs."""
+LIMIT = 12
+"""Messages that a mailbox takes in a story, so that some overflow."""
+HANGS_S = 400.0
+MOST_HANGS = 3
+"""More threads that hang at once would end the story by making safe."""
+
+
+class Notes:
+    """What the actors of a story did."""
+
+    def __init__(self):
+        self.handled, self.hanging, self.wrote_late = [], set(), []
+
+
+def late_words(me, m):
+    """Everything by which a hung incarnation, awake again, could still do something."""
+    return (
+        lambda: me.tell("early", Halt(cause="late")),
+        lambda: me.publish(SequenceEnded(sequence_id=0, outcome="FAILED", cause="late", exposed_s=0.0)),
+        lambda: me.after(0.0, Halt(cause="late")),
+        lambda: me.ask(EARLIER.get(me.name, "late"), GetState(), 1.0, print),
+        lambda: me.subscribe(SequenceEnded),
+    )
+
+
+def story_actor(notes):
+    """Execute is noted, or hangs and then tries to write; a CancelSequence is a procedure that asks the neighbour."""
 
     def on_execute(me, m):
-        handled.append((me.name, m.sequence_id))
+        if m.sequence_id not in notes.hanging:
+            notes.handled.append((me.name, me.sender, m.sequence_id))
+            return
+        me.clock.sleep(HANGS_S)
+        for word in late_words(me, m):
+            try:
+                word()
+            except (LeaseRevokedError, AskUpwardError):
+                continue
+            notes.wrote_late.append((me.name, me.epoch, m.sequence_id))
+        me.tell_from_outside(Execute(sequence_id=m.sequence_id))
+        me.continue_with(lambda: notes.wrote_late.append("continued"))
 
     def on_cancel_sequence(me, m):
-        if m.sequence_id == 0:
-            me.clock.sleep(300)
         yield Sleep(0.5 * m.sequence_id)
         if me.name in EARLIER:
             yield Ask(EARLIER[me.name], GetState(), 2.0)
@@ -41,26 +76,36 @@ def story_actor(handled):
 
 
 class Story(RuleBasedStateMachine):
-    """Asks, tells, crashes, aborts and hangs at three actors of a chain, in any order and at any time."""
+    """Asks, tells, crashes, exits, stops, aborts, hangs and floods at three actors of a chain, in any order."""
 
     names = st.sampled_from(NAMES)
 
     def __init__(self):
         super().__init__()
-        self.handled, self.sent, self.asked = [], {name: [] for name in NAMES}, []
+        self.notes, self.sent, self.asked, self.hangs = Notes(), [], [], 0
         self.house = House(
             *(
-                spec(name, story_actor(self.handled), needs=NAMES[:place][-1:], strategy="rest_for_one")
+                spec(name, story_actor(self.notes), needs=NAMES[:place][-1:], strategy="rest_for_one")
                 for place, name in enumerate(NAMES)
             )
         )
+        for name in NAMES:
+            self.house.system.mailbox(name)._limit = LIMIT
         self.number = 0
 
+    @rule(name=names, sender=st.sampled_from(["ann", "bob"]), count=st.sampled_from([1, 1, 3, LIMIT + 2]))
+    def tell(self, name, sender, count):
+        for _ in range(count):
+            self.number += 1
+            self.sent.append((name, sender, self.number))
+            self.house.tell(name, Execute(sequence_id=self.number), sender=sender)
+
+    @precondition(lambda self: self.hangs < MOST_HANGS)
     @rule(name=names)
-    def tell(self, name):
-        self.number += 1
-        self.sent[name].append(self.number)
-        self.house.tell(name, Execute(sequence_id=self.number))
+    def hang(self, name):
+        self.hangs += 1
+        self.notes.hanging.add(self.number + 1)
+        self.tell(name, "ann", 1)
 
     @rule(name=names, within_s=st.sampled_from([0.0, 0.5, 3.0, 30.0]))
     def ask(self, name, within_s):
@@ -74,6 +119,12 @@ class Story(RuleBasedStateMachine):
     @rule(name=names, how=st.sampled_from(["raise", "exit"]))
     def crash(self, name, how):
         self.house.tell(name, Crash(how=how))
+
+    @rule(name=names)
+    def stop(self, name):
+        """End it in order though the supervisor has not told it to."""
+        mailbox = self.house.system.mailbox(name)
+        mailbox.put(StopOrder(mailbox.owner), first=True)
 
     @rule(name=names)
     def abort(self, name):
@@ -90,16 +141,46 @@ class Story(RuleBasedStateMachine):
             assert len(answers) <= 1
             assert answers or due_s >= now_s
 
+    @invariant()
+    def an_incarnation_that_was_replaced_writes_nothing(self):
+        assert self.notes.wrote_late == []
+
+    @invariant()
+    def every_incarnation_is_a_new_one_and_its_restart_is_said_once(self):
+        """One that was told to stop while it started has not been up, and is not said to be restarted."""
+        for name in NAMES:
+            started = [event.epoch for event in self.house.events(ActorStarted) if event.actor == name]
+            restarted = [event.epoch for event in self.house.events(ActorRestarted) if event.actor == name]
+            assert started == sorted(set(started))
+            assert restarted == [epoch for epoch in started if epoch in restarted]
+            row = self.house.row(name)
+            assert row.epoch in {started[-1], started[-1] + 1}
+            assert len(restarted) <= row.epoch - 1
+            assert row.restarts <= row.epoch
+
     def teardown(self):
-        self.house.run(1000)
+        self.house.run(2000)
+        self.an_incarnation_that_was_replaced_writes_nothing()
+        assert [row.status for row in self.house.supervisor.state().children] == ["up"] * len(NAMES)
         for _, (answer,) in self.asked:
             assert isinstance(answer, LibrarianState | Done | Failed | Refused | Expired)
         for name in NAMES:
-            assert [number for who, number in self.handled if who == name] == self.sent[name]
-        assert {row.status for row in self.house.supervisor.state().children} == {"up"}
+            self.no_tell_vanishes(name)
+
+    def no_tell_vanishes(self, name):
+        """Each was handled once, in its sender's order, or is a dead letter: refused by a full mailbox, or hung on."""
+        sent = [entry for entry in self.sent if entry[0] == name]
+        handled = [entry for entry in self.notes.handled if entry[0] == name]
+        for sender in ("ann", "bob"):
+            numbers = [number for _, who, number in handled if who == sender]
+            assert numbers == sorted(set(numbers))
+        assert set(handled) <= set(sent)
+        letters = self.house.letters()
+        hung_when_told_to_stop = letters.count((name, "on_stop"))
+        assert len(sent) - len(handled) == letters.count((name, "Execute")) + hung_when_told_to_stop
 
 
-Story.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Story.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 TestStory = Story.TestCase
 
 

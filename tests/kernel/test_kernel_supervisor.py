@@ -1,48 +1,19 @@
-"""The supervisor's contract: boot, restarts, dependants, hangs, giving up, and the end."""
+"""The supervisor's tree: boot, restarts with their backoff, and those that need each other."""
 
+import random
 from itertools import pairwise
 
 import pytest
-from kernel_stage import START, House, Probe, actor, eventually, spec
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel_stage import RUN, START, House, actor, fails_until, spec
 
-from pyros.actors.kernel import Supervisor
-from pyros.actors.kernel.child import BACKOFF_S, JITTER
-from pyros.clock import WallClock
-from pyros.messages.base import Done, Failed, GetState, Refused
-from pyros.messages.devices import Brake, CloseDome, PlcState
-from pyros.messages.night import Execute, StopObserving
-from pyros.messages.system import (
-    ActorFailed,
-    ActorRestarted,
-    ActorStarted,
-    ActorStopped,
-    Crash,
-    LibrarianState,
-    Restart,
-    Shutdown,
-)
-
-RUN = Execute(sequence_id=1)
-
-
-def starts(house):
-    return [(event.actor, event.epoch) for event in house.events(ActorStarted) if event.actor != "supervisor"]
-
-
-def fails_until(epoch, how="on_start"):
-    """An actor (or a maker of one) that breaks in its first incarnations."""
-
-    def break_(me):
-        if me.epoch < epoch:
-            raise RuntimeError(f"{how} broke")
-
-    def make(context):
-        if context.lease.epoch < epoch:
-            raise RuntimeError(f"{how} broke")
-        return Probe(context)
-
-    return make if how == "__init__" else actor(on_start=break_)
-
+from pyros.actors.kernel import Backoff, Supervisor
+from pyros.actors.kernel.backoff import BACKOFF_S, JITTER
+from pyros.actors.kernel.children import dependants_of
+from pyros.messages.base import Refused
+from pyros.messages.night import StopObserving
+from pyros.messages.system import ActorFailed, ActorRestarted, Crash, LibrarianState, Restart
 
 # -- boot ------------------------------------------------------------------------------------------------------------
 
@@ -79,7 +50,7 @@ def test_a_child_that_never_says_started_is_abandoned_at_its_deadline():
 
     house = House(spec("mute", actor(on_start=on_start), start_within_s=7), spec("good"))
     house.run(11)
-    assert starts(house) == [("mute", 2), ("good", 1)]
+    assert house.starts() == [("mute", 2), ("good", 1)]
     assert "has not started within 7 s" in house.row("mute").last_fault
 
 
@@ -175,7 +146,7 @@ def test_rest_for_one_stops_those_that_need_it_in_reverse_and_starts_them_in_ord
     house.tell("plc_", Crash())
     house.run(1)
     assert stops == ["monitor", "weather"]
-    assert starts(house)[4:] == [("plc_", 2), ("weather", 2), ("monitor", 2)]
+    assert house.starts()[4:] == [("plc_", 2), ("weather", 2), ("monitor", 2)]
     assert house.row("monitor").last_fault.startswith("with plc_: Crash")
     assert house.row("bystander").epoch == 1
 
@@ -191,7 +162,7 @@ def test_dependants_wait_until_the_failed_one_is_up_again_also_when_others_come_
     assert [house.row(name).status for name in ("plc_", "bystander", "weather")] == ["backing off", "up", "waiting"]
     house.run(20)
     assert [house.row(name).status for name in ("plc_", "weather", "monitor")] == ["up"] * 3
-    order = [name for name, _ in starts(house)]
+    order = [name for name, _ in house.starts()]
     assert order.index("monitor", -3) > order.index("weather", -3) > order.index("plc_", -3)
 
 
@@ -215,220 +186,99 @@ def test_a_dependant_that_does_not_stop_is_abandoned_and_replaced_all_the_same()
     house.tell("plc_", Crash())
     house.run(4)
     assert house.row("weather").epoch == 2
+    assert ("weather", "Execute") in house.letters(), "the message that it hung on is what is set aside"
     assert house.ask("weather") == LibrarianState(queries=2)
-
-
-# -- hangs and giving up ---------------------------------------------------------------------------------------------
-
-
-def hangs(me, m):
-    me.clock.sleep(10_000)
-
-
-def test_too_many_abandoned_threads_make_safe_once_and_end_with_status_one():
-    safe = []
-    house = House(*(spec(name, actor(on_execute=hangs)) for name in "abcde"), make_safe=safe.append)
-    for name in "abcde":
-        house.tell(name, RUN)
-    house.run(60)
-    assert len(safe) == 1
-    assert "4 threads hang" in safe[0]
-    assert (house.supervisor.finished.is_set(), house.supervisor.exit_status) == (True, 1)
-    assert house.supervisor.state().status == "making safe"
-
-
-def test_a_critical_child_that_cannot_be_kept_up_makes_safe_once_and_ends_with_status_one():
-    safe = []
-    house = House(spec("plc_", fails_until(99), critical=True), spec("a", fails_until(99)), make_safe=safe.append)
-    house.run(1000)
-    assert len(safe) == 1
-    assert "plc_ has failed 7 times" in safe[0]
-    assert house.supervisor.exit_status == 1
-
-
-def test_a_child_that_is_not_critical_is_tried_for_ever():
-    safe = []
-    house = House(spec("camera", fails_until(10_000)), make_safe=safe.append)
-    house.run(3600)
-    assert safe == []
-    assert house.row("camera").epoch > 40
-
-
-def test_the_process_ends_with_status_one_even_if_making_safe_breaks():
-    def break_(_):
-        raise SystemExit
-
-    house = House(spec("plc_", fails_until(99), critical=True), make_safe=break_)
-    house.run(100)
-    assert (house.supervisor.finished.is_set(), house.supervisor.exit_status) == (True, 1)
-    assert ("supervisor", "make safe") in house.letters()
-
-
-def test_a_supervisor_that_breaks_makes_safe_and_ends_the_process():
-    safe = []
-    house = House(spec("a"), make_safe=safe.append)
-    house.tell("supervisor", Crash())
-    house.run(1)
-    assert (house.supervisor.finished.is_set(), house.supervisor.exit_status, len(safe)) == (True, 1, 1)
-
-
-def test_systemd_hears_ready_and_is_fed_only_while_every_critical_child_is_up():
-    said = []
-    house = House(spec("plc_", fails_until(4), critical=True), spec("camera", fails_until(99)), notify=said.append)
-    house.run(2.9)
-    assert said == ["READY=1"]
-    house.run(30)
-    assert said.count("WATCHDOG=1") >= 5
-    house.shut_down()
-    assert "STOPPING=1" in said
-
-
-def test_an_unreachable_systemd_is_a_dead_letter_and_nothing_more():
-    def break_(_):
-        raise OSError("no such socket")
-
-    house = House(spec("a"), notify=break_)
-    house.run(20)
-    assert house.ask("a") == LibrarianState(queries=1)
-    assert ("systemd", "READY=1") in house.letters()
-
-
-# -- shutdown --------------------------------------------------------------------------------------------------------
-
-
-def plc(closes_in_s=5.0, dome="open"):
-    """A PLC actor whose dome closes some time after it is told to."""
-
-    def on_start(me):
-        me.dome = dome
-        me.on_restart(Restart(actor="plc", epoch=0, cause="", failed_at_s=0.0))
-
-    def on_restart(me, m):
-        me.publish(PlcState(link="up", dome=me.dome))
-        me.after(1.0, m)
-
-    def on_close_dome(me, m):
-        me.after(closes_in_s, Brake(cause="closed"))
-
-    def on_brake(me, m):
-        me.dome = "closed"
-
-    return actor(on_start=on_start, on_restart=on_restart, on_close_dome=on_close_dome, on_brake=on_brake)
-
-
-MAJORDOME = actor(on_stop_observing=lambda me, m: me.tell("plc", CloseDome(cause=m.cause)))
-
-
-def stopped(house):
-    return [event.actor for event in house.events(ActorStopped)]
-
-
-def test_shutdown_closes_the_dome_through_majordome_then_stops_in_reverse_order():
-    house = House(spec("plc", plc()), spec("a"), spec("majordome", MAJORDOME))
-    house.shut_down()
-    assert 5.0 <= house.clock.monotonic_s() <= 7.0
-    assert stopped(house) == ["majordome", "a", "plc"]
-    assert house.supervisor.exit_status == 0
-    assert {row.status for row in house.supervisor.state().children} == {"stopped"}
-    assert house.ask("a") == Refused(reason="a has stopped")
-
-
-def test_shutdown_closes_the_dome_without_majordome_when_that_is_not_up():
-    house = House(spec("plc", plc()), spec("majordome", fails_until(10_000)))
-    house.shut_down()
-    assert house.supervisor.exit_status == 0
-    assert house.clock.monotonic_s() <= 7.0
-
-
-@pytest.mark.parametrize("dead", ["plc is not up", "the dome does not move", "the link is down"])
-def test_shutdown_makes_safe_by_its_own_connection_when_the_dome_is_not_seen_closed(dead):
-    safe = []
-    makers = {
-        "plc is not up": fails_until(10_000),
-        "the dome does not move": plc(closes_in_s=9999),
-        "the link is down": actor(on_start=lambda me: me.publish(PlcState(link="down"))),
-    }
-    house = House(spec("plc", makers[dead]), make_safe=safe.append, closes_within_s=100)
-    house.shut_down()
-    assert safe == ["the end; the dome was not seen closed"]
-    assert house.supervisor.exit_status == 1
-    assert house.clock.monotonic_s() <= 101
-
-
-def test_a_plc_that_breaks_while_the_dome_closes_is_restarted_and_told_again():
-    house = House(spec("plc", plc()), spec("majordome", MAJORDOME))
-    house.clock.call_later(2.0, lambda: house.tell("plc", Crash()))
-    house.shut_down()
-    assert house.supervisor.exit_status == 0
-    assert 7.0 <= house.clock.monotonic_s() <= 9.0
-    assert house.row("majordome").epoch == 1
-
-
-def test_a_majordome_that_breaks_during_shutdown_is_not_started_again_to_open_the_dome():
-    house = House(spec("plc", plc()), spec("majordome", MAJORDOME))
-    house.clock.call_later(2.0, lambda: house.tell("majordome", Crash()))
-    house.shut_down()
-    assert house.row("majordome").epoch == 1
-    assert house.supervisor.exit_status == 0
-
-
-def test_shutdown_ends_in_time_with_a_child_that_hangs_one_that_breaks_in_on_stop_and_one_in_backoff():
-    def on_stop(me):
-        raise RuntimeError("disk full")
-
-    house = House(
-        spec("bad", actor(on_stop=on_stop)),
-        spec("hung", actor(on_execute=hangs), stop_within_s=3),
-        spec("down", fails_until(10_000)),
-    )
-    house.tell("hung", RUN)
-    house.shut_down()
-    assert house.clock.monotonic_s() == 3.0
-    assert house.row("hung").last_fault == "did not stop in time"
-    assert ("bad", "on_stop") in house.letters()
-    assert house.supervisor.finished.is_set()
-
-
-def test_shutdown_during_the_boot_starts_nobody_else():
-    house = House(spec("slow", actor(on_start=lambda me: me.clock.sleep(2.0))), spec("never"))
-    house.shut_down()
-    house.run(30)
-    assert starts(house) == [("slow", 1)]
-    assert house.row("never").status == "stopped"
-
-
-def test_a_second_shutdown_is_refused_while_one_runs_and_done_afterwards():
-    house = House(spec("plc", plc()), spec("majordome", MAJORDOME))
-    house.tell("supervisor", Shutdown(cause="one"))
-    assert "busy with Shutdown" in house.ask("supervisor", Shutdown(cause="two")).reason
-    house.run(10)
-    assert house.ask("supervisor", Shutdown(cause="three")) == Done()
-
-
-# -- the wall clock --------------------------------------------------------------------------------------------------
-
-
-def test_on_the_wall_clock_crashes_under_load_lose_no_good_message_and_keep_the_order():
-    taken = []
-    house = House(spec("a", actor(on_execute=lambda me, m: taken.append(m.sequence_id))), clock=WallClock(200.0))
-    for number in range(2000):
-        house.tell("a", Crash() if number % 200 == 50 else Execute(sequence_id=number))
-    assert eventually(lambda: taken and taken[-1] == 1999, 20)
-    assert taken == [number for number in range(2000) if number % 200 != 50]
-    house.shut_down()
-
-
-def test_on_the_wall_clock_a_hung_actor_is_replaced_and_its_asker_hears_failed():
-    house = House(spec("a", actor(on_execute=lambda me, m: me.clock.sleep(3000))), clock=WallClock(20.0))
-    hung = house.question("a", RUN, 2000)
-    assert eventually(lambda: hung, 20)
-    assert isinstance(hung[0], Failed)
-    assert eventually(lambda: house.row("a").epoch == 2)
-    assert house.ask("a", GetState(), 100) == LibrarianState(queries=2)
-    house.shut_down()
 
 
 def test_the_supervisor_takes_stop_observing_from_nobody():
     house = House(spec("a"))
     assert isinstance(house.ask("supervisor", StopObserving()), Refused)
     assert isinstance(house.supervisor, Supervisor)
+
+
+def test_a_dependant_waits_for_every_one_that_has_taken_it_along():
+    """The plc is away for a second (± 20 %) from 0 on, the mount from 0.5 on."""
+    strict = {"strategy": "rest_for_one", "intensity": 9}
+    house = House(spec("plc_", **strict), spec("mount", **strict), spec("camera", needs=("plc_", "mount")))
+    for name, at_s in [("plc_", 0.0), ("plc_", 0.1), ("mount", 0.6), ("mount", 0.7)]:
+        house.clock.call_later(at_s, lambda name=name: house.tell(name, Crash()))
+    house.run(1.4)
+    assert [row.status for row in house.supervisor.state().children] == ["up", "backing off", "waiting"]
+    house.run(1)
+    assert {row.status for row in house.supervisor.state().children} == {"up"}
+    assert house.starts()[-1][0] == "camera"
+
+
+def test_a_failing_plc_takes_telescope_and_what_observes_along_and_they_come_back_in_order():
+    """The chain of an observatory: PLC, telescope, camera and wheel, majordome."""
+    chain = {"plc_": (), "telescope_": ("plc_",), "camera": ("telescope_",), "wheel": ("telescope_",)}
+    chain |= {"majordome_": ("camera", "wheel"), "web": ()}
+    stops = []
+    hooks = {"on_stop": lambda me: stops.append(me.name)}
+    house = House(*(spec(name, actor(**hooks), needs=needs, intensity=1) for name, needs in chain.items()))
+    for _ in range(2):
+        house.tell("plc_", Crash())
+        house.run(0)
+    assert stops == ["majordome_", "wheel", "camera", "telescope_"]
+    assert [house.row(name).status for name in chain] == ["backing off", *["waiting"] * 4, "up"]
+    house.tell("wheel", RUN)  # mail for one that is away waits, or is refused by the one that comes
+    assert house.ask("telescope_", within_s=5) == LibrarianState(queries=2)
+    house.run(5)
+    assert [name for name, _ in house.starts()][-5:] == ["plc_", "telescope_", "camera", "wheel", "majordome_"]
+    assert house.row("web").epoch == 1
+
+
+def test_a_dependant_that_is_backing_off_waits_until_the_one_it_needs_is_up():
+    house = House(spec("plc_", strategy="rest_for_one", intensity=9), spec("weather", needs=("plc_",)))
+    for _ in range(2):
+        house.tell("weather", Crash())
+        house.run(0)
+    for _ in range(4):
+        house.tell("plc_", Crash())
+        house.run(0)
+    house.run(1.5)
+    assert [house.row(name).status for name in ("plc_", "weather")] == ["backing off", "waiting"]
+    house.run(10)
+    assert [house.row(name).status for name in ("plc_", "weather")] == ["up", "up"]
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=4), max_size=12))
+def test_whoever_needs_the_failed_one_through_any_number_of_others_goes_with_it_and_nobody_else(needs):
+    names = [f"n{place}" for place in range(len(needs))]
+    specs = [
+        spec(names[place], needs=tuple(names[need % place] for need in wanted) if place else ())
+        for place, wanted in enumerate(needs)
+    ]
+
+    def reaches(one, other):
+        return other in one.needs or any(reaches(specs[names.index(need)], other) for need in one.needs)
+
+    for name in names:
+        assert dependants_of(specs, name) == [one.name for one in specs if reaches(one, name)]
+
+
+@given(st.lists(st.floats(0, 100), max_size=40), st.integers(0, 9))
+def test_a_backoff_never_waits_longer_than_a_minute_and_a_fifth_and_not_at_all_after_a_first_failure(lives, seed):
+    backoff, now_s = Backoff(random.Random(seed), period_s=60.0), 0.0
+    for life_s in lives:
+        failures = backoff.failures
+        backoff.up(now_s)
+        now_s += life_s
+        wait_s = backoff.failed(now_s)
+        assert backoff.failures == (1 if life_s >= 60.0 else failures + 1) or abs(life_s - 60.0) < 1e-6
+        assert (wait_s == 0.0) == (backoff.failures == 1)
+        assert wait_s <= 72.0
+        now_s += wait_s
+
+
+def test_a_scenario_can_have_a_child_break_in_its_start_for_as_long_as_it_likes():
+    why = [""]
+    house = House(spec("a").breaking(lambda: why[0]))
+    assert house.row("a").status == "up"
+    why[0] = "the disk is full"
+    house.tell("a", Crash())
+    house.run(20)
+    assert house.row("a").last_fault == "on_start: RuntimeError: the disk is full"
+    why[0] = ""
+    house.run(120)
+    assert house.row("a").status == "up"

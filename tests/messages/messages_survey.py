@@ -73,7 +73,9 @@ class Survey:
                     if f.name.startswith("on_") and f.name not in HANDLERS and f.name not in HOOKS
                 ]
         speakers = [name for name in (node.name for node in classes) if self._is_actor(name)]
-        speaker = "kernel" if path.parent.name == "kernel" and speakers != ["Supervisor"] else None
+        speaker = None
+        if path.parent.name == "kernel":
+            speaker = "supervisor" if path.stem in {"supervisor", "ending"} else "kernel"
         speaker = speaker or (label(speakers[-1]) if speakers else path.parent.name)
         imports = (node for node in ast.walk(module) if isinstance(node, ast.ImportFrom))
         known = {

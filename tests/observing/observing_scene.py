@@ -212,6 +212,16 @@ class SlowArchivist(Archivist):
             super().tell(to, message)
 
 
+class SmallDisk(Archivist):
+    """Takes nothing while `full`."""
+
+    full = False
+
+    def on_flush(self, message):
+        self._store.main.execute_sql(f"PRAGMA query_only={int(self.full)}")
+        super().on_flush(message)
+
+
 class Pool(Executor):
     """Answers every job at once with `answer(job)`; an exception is the job's failure."""
 

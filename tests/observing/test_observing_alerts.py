@@ -8,13 +8,13 @@ import pytest
 from observing_scene import (
     Scene,
     SlowArchivist,
+    SmallDisk,
     end_of_scenes,  # noqa: F401 - a fixture of every test here
     high_place,
 )
 
 from pyros.actors.analyzer.analysis import AnalysisReport, ImageReport
 from pyros.actors.analyzer.search import Candidate
-from pyros.actors.archivist import Archivist
 from pyros.messages.alerts import (
     AlertManagerState,
     AlertOpened,
@@ -330,28 +330,18 @@ def test_a_person_ends_an_alert_once(tmp_path):
     assert isinstance(scene.ask("alert_manager", CancelAlert(alert_id=9, by="eve")), Refused)
 
 
-class SmallDisk(Archivist):
-    """Takes nothing while `full`."""
-
-    full = False
-
-    def on_flush(self, message):
-        self._store.main.execute_sql(f"PRAGMA query_only={int(self.full)}")
-        super().on_flush(message)
-
-
 def test_a_disk_that_takes_nothing_is_told_to_the_sender_and_to_people(tmp_path, monkeypatch):
     scene = Scene(tmp_path, archivist=SmallDisk)
     monkeypatch.setattr(SmallDisk, "full", True)
     failed = scene.notice(scene.burst("swift_bat"))
     assert isinstance(failed, Failed)
     assert "pyros.db took none of 1 commits" in failed.reason
-    assert "took none" in scene.events(ArchivistState)[-1].file
+    assert "took none" in scene.events(ArchivistState)[-1].problem
     monkeypatch.setattr(SmallDisk, "full", False)
     assert isinstance(scene.notice(scene.burst("swift_bat")), NoticeStored)
     scene.run(0.0)
     assert len(scene.rows("alert")) == 1
-    assert scene.events(ArchivistState)[-1].file == "pyros.db"
+    assert scene.events(ArchivistState)[-1].problem == ""
 
 
 def test_a_disk_that_fills_between_notice_and_decision_delays_the_decision(tmp_path, monkeypatch):

@@ -156,14 +156,14 @@ def test_a_dead_pool_stops_no_actor(tmp_path):
     assert not scene.broken()
 
 
-def test_a_restarted_analyzer_takes_up_what_nobody_measured_of_an_alert(tmp_path):
+def test_a_restarted_analyzer_takes_up_what_nobody_measured_and_an_alerts_images_first(tmp_path):
     scene = Scene(tmp_path)
     number = alert(scene)
-    images(scene, 2)
+    routine = images(scene, 2)
     urgent = images(scene, 2, number)
     scene.crash("analyzer")
-    scene.run(10.0)
-    assert [event.image_id for event in scene.events(Analysed)] == urgent
+    scene.run(20.0)
+    assert [event.image_id for event in scene.events(Analysed)] == [*urgent, *routine]
 
 
 def test_previews_and_candidates_are_stored_relative_to_the_image_folder(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from observing_scene import (
 )
 
 from pyros.actors.alert_manager.listener import name_of
+from pyros.cli.daemon_log import EventLog
 from pyros.clock import VirtualClock
 from pyros.messages.alerts import AlertOpened, ListenerState
 from simulators.vtp_broker import VtpBroker
@@ -88,7 +90,7 @@ def test_a_network_that_is_away_for_a_while_is_called_again_and_notices_come_in_
     assert "cannot be reached" in listener(scene).problem
     attempts = sum(isinstance(message, ListenerState) for at, message in scene.log)
     world.set_switch("network", True)
-    scene.run(61.0)
+    scene.run(73.0)
     assert listener(scene).connected
     assert attempts < 30
     broker.send(scene.burst("swift_bat"))
@@ -107,7 +109,7 @@ def test_a_hundred_notices_are_all_stored_and_acknowledged_though_the_link_is_cu
             world.set_switch("network", False)
             scene.run(30.0)
             world.set_switch("network", True)
-            scene.run(61.0)
+            scene.run(73.0)
         assert broker.send(raw) == 1
     scene.run(60.0)
     assert len(scene.rows("notice")) == 100
@@ -160,3 +162,27 @@ def test_a_restarted_listener_connects_again_and_hears_all(stage):
     scene.run(3.0)
     assert len(scene.rows("notice")) == 2
     assert len(scene.rows("alert")) == 1
+
+
+def test_a_listener_that_is_killed_again_and_again_comes_back_within_the_backoff_with_a_line_each_and_an_alarm(
+    stage, caplog
+):
+    """AL-E2."""
+    _, broker, scene = stage
+    scene.system.events.tap(EventLog(scene.clock))
+    scene.run(5.0)
+    with caplog.at_level(logging.INFO, "pyros"):
+        for number, backoff_s in enumerate([0.0, 1.2, 2.4], 1):
+            scene.crash("listener:vtp")
+            scene.run(backoff_s + 0.5)
+            assert scene.row_of("listener:vtp").restarts == number
+            assert listener(scene).connected
+    deaths = [line for line in caplog.messages if "listener:vtp broke on Crash" in line]
+    alarms = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert len(deaths) == 3
+    assert len(alarms) == 1
+    assert "listener:vtp: ALARM: 3 failures within 10 min" in alarms[0]
+    assert broker.subscribers() == 1
+    broker.send(scene.burst("swift_bat"))
+    scene.run(2.0)
+    assert scene.events(AlertOpened)

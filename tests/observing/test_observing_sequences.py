@@ -7,6 +7,7 @@ from observing_scene import (
     SLEW_S,
     Scene,
     SlowArchivist,
+    SmallDisk,
     end_of_scenes,  # noqa: F401 - a fixture of every test here
 )
 
@@ -131,6 +132,21 @@ def test_an_aborted_routine_sequence_is_planned_again_and_repeats_no_finished_fr
     ledger = scene.ledger()
     assert ledger["debit"] == 120.0
     assert ledger["debit"] + ledger["refund"] == pytest.approx(ledger["reserve"])
+
+
+def test_the_end_of_a_sequence_is_written_and_then_announced_when_a_full_disk_has_room_again(tmp_path, monkeypatch):
+    scene = Scene(tmp_path, archivist=SmallDisk)
+    (number,) = planned(scene)
+    execute(scene, number)
+    scene.run(MOMENTS["exposing"])
+    monkeypatch.setattr(SmallDisk, "full", True)
+    scene.tell("observation_manager", Abort(sequence_id=number, cause="alert 7"))
+    scene.run(60.0)
+    assert scene.events(SequenceEnded) == []
+    assert scene.row("sequence")["status"] == "EXECUTING"
+    monkeypatch.setattr(SmallDisk, "full", False)
+    assert ended(scene).outcome == "ABORTED"
+    assert scene.row("sequence")["status"] == "OBSERVABLE"
 
 
 def test_the_remaining_time_alone_is_reserved_for_a_sequence_that_was_begun(tmp_path):

@@ -16,8 +16,9 @@ from pyros.actors.environment import Environment
 from pyros.actors.kernel import Supervisor, System, start_supervisor
 from pyros.actors.kernel.envelope import StopOrder
 from pyros.actors.kernel.mailbox import MailboxRefusedError
-from pyros.actors.make_safe import make_safe
+from pyros.actors.make_safe import Closing, make_safe
 from pyros.actors.tree import specs
+from pyros.cli.night.process import Machine, ProcessClock
 from pyros.clock import VirtualClock
 from pyros.config import parse
 from pyros.messages.base import Done
@@ -58,7 +59,10 @@ PIXELS = 64
 class Scene:
     """Use as a context manager; `run` and `until` let virtual time pass."""
 
-    def __init__(self, folder, actors=ALL, *, at=DARK, site=SITE, world=True, start=True, faults=None, **overrides):
+    def __init__(
+        self, folder, actors=ALL, *, at=DARK, site=SITE, world=True, start=True, faults=None, steps=False, **more
+    ):
+        """`steps`: the machine's UTC may be set; then `ask` is not possible."""
         self.clock = VirtualClock(at, stall_s=20.0)
         self.folder = folder
         simulated = SimulatedSite(site.longitude_deg, site.latitude_deg, site.height_m)
@@ -69,17 +73,24 @@ class Scene:
         for device, kind in (faults or {}).items():
             self.fault(device, kind, 60.0)
         self.pool = ThreadPoolExecutor(1)
-        self.environment = Environment.of(self._settings(site, overrides), folder, self.pool)
+        settings = self._settings(site, more)
+        self.observatory.roof_needs_park = settings.dome.parks_first
+        self.environment = Environment.of(settings, folder, self.pool)
         self.heard = []
-        self.system = System(self.clock)
+        self.machine = Machine(self.clock)
+        self.system = System(ProcessClock(self.machine) if steps else self.clock)
         self.system.events.tap(lambda sender, message: self.heard.append((self.clock.now(), sender, message)))
         self.delivered = []
         self.system.keep_journal(self.delivered.append)
-        wanted = [spec for spec in specs(self.environment, gateway=False) if spec.name in actors]
         self.supervisor = None
         if start:
-            self.supervisor = start_supervisor(self.system, lambda context: self._supervisor(context, wanted))
-            self.run(2.0)
+            self.boot(actors)
+
+    def boot(self, actors=ALL):
+        """Start the actors."""
+        wanted = [spec for spec in specs(self.environment, gateway=False) if spec.name in actors]
+        self.supervisor = start_supervisor(self.system, lambda context: self._supervisor(context, wanted))
+        self.run(2.0)
 
     def _settings(self, site, overrides):
         urls = self.observatory.urls
@@ -102,15 +113,15 @@ class Scene:
         return parse(tables, "scene")
 
     def _supervisor(self, context, wanted):
-        url = self.environment.settings.devices.plc.url
-        return Supervisor(context, wanted, seed=1, make_safe=lambda cause: make_safe(url, self.clock, cause))
+        how = Closing.of(self.environment.settings)
+        return Supervisor(context, wanted, seed=1, make_safe=lambda cause: make_safe(how, self.system.clock, cause))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         """End every thread and close every file and socket: hundreds of scenes share one process."""
-        children = self.supervisor._children.values() if self.supervisor is not None else []
+        children = list(self.supervisor._children) if self.supervisor is not None else []
         for name in ("supervisor", *(child.name for child in children)) if self.supervisor is not None else ():
             mailbox = self.system.mailbox(name)
             with contextlib.suppress(MailboxRefusedError):  # a scene of a shutdown has ended them already
@@ -132,6 +143,12 @@ class Scene:
         self.clock.run(end, done=condition)
         assert condition(), f"not within {within_s} s; {self.story()}"
         return (self.clock.now() - began).total_seconds()
+
+    def stand_still(self, seconds):
+        """Let the whole daemon stand still, as SIGSTOP does, while the world goes on."""
+        self.run(0.0)
+        with self.clock.lock:
+            self.clock._now_us += round(seconds * 1e6)
 
     # -- the simulated world -----------------------------------------------------------------------------------------
 
@@ -164,6 +181,15 @@ class Scene:
             self.plc._advance()
             self.plc.logic.latch &= ~self.plc.logic.latch
             self.plc.logic.open()
+
+    def stand_open(self):
+        """Have the dome open and the tube out, as a daemon that was killed leaves them, within the dead-man's time."""
+        self.force_open()
+        self.plc.write_holding(1, [120])
+        self.run(61.0)
+        self.mount.unpark()
+        self.plc.write_holding(0, [12_345])
+        assert self.fraction == 1.0
 
     def open_dome(self, seconds=61.0):
         """Open it as majordome would, in a scene without majordome; returns the scene."""
@@ -260,7 +286,7 @@ class Scene:
 
     def silence(self, actor):
         """End an actor for good: it is told to stop, and the supervisor does not hear of it."""
-        child = self.supervisor._children[actor]
+        child = self.supervisor._children.get(actor)
         child.ending, child.due_s = True, float("inf")
         child.lease.revoke()
         self.system.mailbox(actor).open_view(child.epoch + 100)
@@ -287,7 +313,7 @@ class Scene:
         def beat():
             if self._beating and self.verdict is not None:
                 self._count += 1
-                self.tell("plc", Beat(verdict_at=self.verdict.at, count=self._count))
+                self.tell("plc", Beat(verdict_at=self.verdict.at, count=self._count), sender="majordome")
 
         for second in range(int(seconds)):
             self.clock.call_later(second + 0.1, beat)

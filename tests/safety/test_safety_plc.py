@@ -4,7 +4,7 @@ import pytest
 from scene import DARK, LOOP, NIGHT, Scene, of_switches
 
 from pyros.actors.devices.plc import PlcActor
-from pyros.actors.make_safe import make_safe
+from pyros.actors.make_safe import Closing, make_safe
 from pyros.messages.base import Done, Failed, Refused
 from pyros.messages.devices import Beat, CloseDome, DomeMoved, OpenDome, ResetLatch
 from pyros.messages.night import SafetyVerdict
@@ -180,9 +180,9 @@ def test_the_heartbeat_advances_only_after_a_fresh_beat_so_that_a_hung_loop_cann
         scene.stop_beats()
         scene.run(2.0)
         before = scene.plc.logic.heartbeat
-        stale = Beat(verdict_at=scene.clock.now(), count=999)
+        stale = Beat(verdict_at=scene.verdict.at, count=999)
         scene.run(6.0)
-        scene.tell("plc", stale)
+        scene.tell("plc", stale, sender="majordome")
         scene.run(6.0)
         assert scene.plc.logic.heartbeat == before, "a beat about an old verdict is no beat"
         assert scene.until(lambda: scene.closing, 40.0) <= 31.0
@@ -193,7 +193,7 @@ def test_the_same_beat_twice_counts_once(tmp_path):
     with Scene(tmp_path, ALONE) as scene:
         scene.run(5.0)
         for _ in range(20):
-            scene.tell("plc", Beat(verdict_at=scene.clock.now(), count=1))
+            scene.tell("plc", Beat(verdict_at=scene.verdict.at, count=1), sender="majordome")
             scene.run(1.0)
         assert scene.plc.logic.heartbeat == 1
 
@@ -301,7 +301,7 @@ def test_make_safe_closes_first_and_then_brakes_and_parks_the_telescope(tmp_path
         scene.mount.unpark()
         outcome = []
         urls = scene.observatory.urls
-        scene.thread(lambda: outcome.append(make_safe(urls["plc"], scene.clock, "x", telescope_url=urls["telescope"])))
+        scene.thread(lambda: outcome.append(make_safe(Closing(urls["plc"], urls["telescope"]), scene.clock, "x")))
         scene.run(30.0)
         assert outcome == [""]
         assert scene.closing
@@ -313,12 +313,12 @@ def test_make_safe_tries_again_while_the_plc_is_mute_and_says_what_it_failed_on(
         scene.force_open()
         scene.fault("plc", "mute", 5.0)
         outcome = []
-        url = scene.observatory.urls["plc"]
-        scene.thread(lambda: outcome.append(make_safe(url, scene.clock, "x")))
+        how = Closing(scene.observatory.urls["plc"])
+        scene.thread(lambda: outcome.append(make_safe(how, scene.clock, "x")))
         scene.run(20.0)
         assert (outcome, scene.closing) == ([""], True)
         scene.fault("plc", "mute")
-        scene.thread(lambda: outcome.append(make_safe(url, scene.clock, "x")))
+        scene.thread(lambda: outcome.append(make_safe(how, scene.clock, "x")))
         scene.run(30.0)
         assert "no reply" in outcome[1]
 
@@ -328,8 +328,8 @@ def test_make_safe_can_wait_for_the_closed_switch(tmp_path):
         scene.force_open()
         scene.run(25.0)
         outcome = []
-        url = scene.observatory.urls["plc"]
-        scene.thread(lambda: outcome.append(make_safe(url, scene.clock, "x", closed_within_s=150.0)))
+        how = Closing(scene.observatory.urls["plc"])
+        scene.thread(lambda: outcome.append(make_safe(how, scene.clock, "x", closed_within_s=150.0)))
         scene.run(20.0)
         assert (outcome, scene.closing) == ([], True)
         scene.run(10.0)
@@ -337,7 +337,7 @@ def test_make_safe_can_wait_for_the_closed_switch(tmp_path):
         scene.force_open()
         scene.run(5.0)
         scene.fault("plc", "lie")
-        scene.thread(lambda: outcome.append(make_safe(url, scene.clock, "x", closed_within_s=10.0)))
+        scene.thread(lambda: outcome.append(make_safe(how, scene.clock, "x", closed_within_s=10.0)))
         scene.run(15.0)
         assert "has not made in 10 s" in outcome[1]
 

@@ -122,6 +122,7 @@ ROWS = {
         "destination": "IC",
         "subject": "planning",
         "dedup_key": "planning 1",
+        "status": "PENDING",
         "payload": {"id": 1},
         "created_at": AT,
     },

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pyros.messages.base import Refused
 from pyros.messages.store import Change, Committed, Insert
-from pyros.store.quota import Reservation, balance, balance_of, open_reservations, release, reserve, settle
+from pyros.store.quota import Reservation, balance, balance_of, held_by, open_reservations, release, reserve, settle
 
 
 def grant(store, seconds):
@@ -55,6 +55,18 @@ def test_a_sequence_may_be_reserved_again_after_its_release(ledger, reader):
         (reservation,) = open_reservations(reader, 1)
         write(ledger, *release(reservation, AT))
     assert balance(reader, 1).available_s == 1000.0
+
+
+def test_the_reservations_of_many_sequences_are_found_together_each_for_its_own(ledger, reader):
+    for number in (2, 3):
+        assert isinstance(insert(ledger, "sequence", name=f"s{number}"), Committed)
+    write(ledger, *reserve(1, 1, 100.0, AT), *reserve(1, 2, 200.0, AT))
+    write(ledger, *release(open_reservations(reader, 1)[0], AT))
+    write(ledger, *reserve(1, 1, 50.0, AT))
+    held = held_by(reader, [3, 2, 1])
+    assert {number: [one.seconds for one in found] for number, found in held.items()} == {3: [], 2: [200.0], 1: [50.0]}
+    assert held_by(reader, []) == {}
+    assert all(open_reservations(reader, number) == found for number, found in held.items())
 
 
 @given(st.lists(st.tuples(st.integers(1, 5000), st.integers(-10, 6000)), max_size=50), st.integers(0, 10**6))

@@ -11,30 +11,29 @@ the store says.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from datetime import datetime, timedelta
 from typing import Any
 
 from pyros.actors.alert_manager import memory, rows
+from pyros.actors.alert_manager.case import Case, Deed
 from pyros.actors.alert_manager.decision import decide
-from pyros.actors.alert_manager.deeds import Deed, Deeds
+from pyros.actors.alert_manager.deeds import Deeds
+from pyros.actors.alert_manager.intake import NoticeTaker
 from pyros.actors.alert_manager.ledger import STEPS, AlertFile, Undecided, opened, updated
-from pyros.actors.alert_manager.notice import Notice
+from pyros.actors.alert_manager.resumption import next_step
 from pyros.actors.alert_manager.strategy import defaults, parse
 from pyros.actors.alert_manager.verdict import AlertPolicy, Verdict
 from pyros.actors.environment import Environment
-from pyros.actors.kernel import Actor, Answer, Context, Deferred
+from pyros.actors.kernel import Answer, Context
 from pyros.messages.alerts import (
     AlertManagerState,
     AlertStatus,
     Analysed,
     CancelAlert,
-    NoticeArrived,
     NoticeJudged,
-    NoticeStored,
 )
-from pyros.messages.base import Done, Failed, Refused
+from pyros.messages.base import Done, Refused
 from pyros.messages.devices import Poll, ShutterOpened
 from pyros.messages.night import (
     Abort,
@@ -45,22 +44,24 @@ from pyros.messages.night import (
     Replan,
     SequenceEnded,
 )
-from pyros.messages.store import Commit, Committed
+from pyros.messages.store import Committed
+from pyros.messages.system import ActorRestarted
 from pyros.sky import coordinates
 from pyros.sky.night import date_of
-from pyros.store.database import Reader, open_reader
-from pyros.store.repositories import pending_notice, sequence_tree, stored_notice, undecided_notices
+from pyros.store.database import open_reader
+from pyros.store.repositories import SequenceTree, pending_notice, sequence_tree, undecided_notices
 
-COMMIT_S = 20.0
 RETRY_S = 5.0
 TRIES = 3
 MOST_REISSUES = 3
 REISSUE_AFTER_S = 10.0
 """How long a sequence that a device broke off waits before it is tried again, times the number of the try."""
+RESUME_AFTER_S = 30.0
+"""How long the end of a sequence that is running at the start is waited for before the store is looked at again."""
 OBSERVE_WITHIN = timedelta(hours=1)
 
 
-class AlertManager(Actor):
+class AlertManager(NoticeTaker):
     """See the module's docstring."""
 
     def __init__(self, context: Context, environment: Environment) -> None:
@@ -71,12 +72,11 @@ class AlertManager(Actor):
         strategies = (
             parse(alerts.strategies.read_text(encoding="utf-8")) if alerts.strategies is not None else defaults()
         )
-        self._deeds = Deeds(strategies, environment.settings.devices.camera)
-        self._reader: Reader | None = None
+        self._deeds = Deeds(strategies, environment.settings)
         self._memory = memory.Memory()
         self._undecided: deque[Undecided] = deque()
         self._deciding = False
-        self._notices = self._accepted = 0
+        self._accepted = 0
 
     # -- start -------------------------------------------------------------------------------------------------------
 
@@ -85,19 +85,25 @@ class AlertManager(Actor):
 
         What the last incarnation had sent to the archivist is waited for, so that nothing of it is done twice.
         """
-        self._reader = open_reader(self.environment.state_folder)
-        self.subscribe(Pointed, ShutterOpened, Analysed, SequenceEnded)
+        self.reader = open_reader(self.environment.state_folder)
+        self.subscribe(Pointed, ShutterOpened, Analysed, SequenceEnded, ActorRestarted)
         self._deciding = True
-        self._commit([], "before the alert manager loads", lambda _: self._load())
+        self.commit([], "before the alert manager loads", lambda _: self._load())
         self.show()
 
     def _load(self) -> None:
-        self._memory = memory.load(self._store, self.clock.now())
+        self._memory = memory.load(self.store, self.clock.now())
         for file in self._memory.alive():
+            self._watch_end(file)
             self._resume(file)
-        for row in undecided_notices(self._store):
+        for row in undecided_notices(self.store):
             self._queue(row)
         self._go_on()
+
+    def decide_on(self, row: dict[str, Any]) -> None:
+        """See `NoticeTaker.decide_on`."""
+        self._queue(row)
+        self._decide_next()
 
     def _queue(self, row: dict[str, Any]) -> None:
         """Put a stored notice that is not judged yet into the queue, once."""
@@ -111,83 +117,42 @@ class AlertManager(Actor):
 
     def _resume(self, file: AlertFile) -> None:
         """Go on with an alert from where the store says that its last sequence is."""
-        self._watch_end(file)
-        tree = sequence_tree(self._store, file.sequences[-1]) if file.sequences else None
+        tree = sequence_tree(self.store, file.sequences[-1]) if file.sequences else None
         observing = self.latest(ObservationManagerState)
-        runs = tree is not None and observing is not None and observing[0].sequence_id == tree.id
-        if tree is None or runs:
-            return
-        if tree.status == "EXECUTED":
+        step = next_step(tree, observing[0].sequence_id if observing is not None else None)
+        if tree is None:
+            self._issue(file)
+        elif step == "wait":  # for `SequenceEnded`, or should that be lost, for what the store says then
+            file.resume_at = self.clock.now() + timedelta(seconds=RESUME_AFTER_S)
+            self.after(RESUME_AFTER_S, Poll())
+        elif step == "done":
             self._end(file, "DONE", "observed")
-        elif tree.status in {"OBSERVABLE", "PLANNED"}:
-            self._call(file, tree.id, tree.min_altitude_deg, may_interrupt=True)
+        elif step == "offer":
+            self._offer(file, tree)
         else:
             self._try_again(file, f"sequence {tree.id} was {tree.status} at the start", 0.0)
 
+    def _offer(self, file: AlertFile, tree: SequenceTree) -> None:
+        may_interrupt = self._deeds.tactics.may_interrupt(file.strategy)
+        self._call(file, tree.id, tree.min_altitude_deg, may_interrupt=may_interrupt)
+
+    def on_actor_restarted(self, message: ActorRestarted) -> None:
+        """Order again what a majordome that died has forgotten."""
+        for file in self._memory.alive() if message.actor == "majordome" else []:
+            tree = sequence_tree(self.store, file.sequences[-1]) if file.sequences else None
+            if tree is not None and next_step(tree, None) == "offer":
+                self._offer(file, tree)
+
     def on_stop(self) -> None:
         """Close the store."""
-        if self._reader is not None:
-            self._reader.close()
-
-    @property
-    def _store(self) -> Reader:
-        assert self._reader is not None  # noqa: S101 - opened in on_start
-        return self._reader
+        if self.reader is not None:
+            self.reader.close()
 
     def _night(self) -> str:
         monitor = self.latest(MonitorState)
         if monitor is not None and monitor[0].night:
             return monitor[0].night
         return str(date_of(self.environment.site, self.clock.now()))
-
-    # -- a notice comes ----------------------------------------------------------------------------------------------
-
-    def on_notice_arrived(self, message: NoticeArrived) -> Deferred | NoticeStored:
-        """Store it; answer; only then decide."""
-        digest = hashlib.sha256(message.raw).hexdigest()
-        notice, problem = memory.read_notice(message.raw)
-        ivorn = notice.ivorn[: rows.LONGEST_IVORN] if notice is not None else rows.unreadable_name(digest)
-        known = stored_notice(self._store, ivorn, digest)
-        if known is not None:
-            left = pending_notice(self._store, known)
-            if left is not None:  # it was stored for an incarnation that broke before it could decide
-                self._queue(left)
-                self._decide_next()
-            return NoticeStored(notice_id=known, fresh=False)
-        answer = Deferred()
-        self._keep(message, notice, problem, digest, answer)
-        return answer
-
-    def _keep(self, message: NoticeArrived, notice: Notice | None, problem: str, digest: str, answer: Deferred) -> None:
-        """Store a notice; what the store does not take as a notice, it takes as bytes."""
-        ivorn = notice.ivorn[: rows.LONGEST_IVORN] if notice is not None else rows.unreadable_name(digest)
-
-        def stored(reply: Answer) -> None:
-            if isinstance(reply, Refused):
-                known = stored_notice(self._store, ivorn, digest)
-                if known is not None:  # the same bytes came twice at once
-                    answer.answer(NoticeStored(notice_id=known, fresh=False))
-                    return
-                if notice is not None:
-                    self._keep(message, None, reply.reason, digest, answer)
-                    return
-            if not isinstance(reply, Committed):
-                answer.answer(Failed(reason=f"the notice could not be stored: {getattr(reply, 'reason', reply)}"))
-                return
-            self._notices += 1
-            answer.answer(NoticeStored(notice_id=reply.ids[0], fresh=True))
-            left = pending_notice(self._store, reply.ids[0])
-            if left is not None:
-                self._queue(left)
-                self._decide_next()
-            self.show()
-
-        row = (
-            rows.quarantined_row(digest, message, problem, self.clock.now())
-            if notice is None
-            else rows.notice_row(notice, digest, message)
-        )
-        self._commit([row], f"notice {ivorn}", stored)
 
     # -- decisions, one at a time ------------------------------------------------------------------------------------
 
@@ -198,15 +163,14 @@ class AlertManager(Actor):
         due, now = self._undecided[0], self.clock.now()
         self._memory.forget(now)
         try:
-            decision = decide(due.notice, self._memory.alerts, self._memory.loose, self._policy, now)
+            decision = decide(due.notice, self._memory.alerts, self._memory.loose, self._policy, due.received_at)
             times = {"received": due.received_at, "stored": due.stored_at, "decided": now}
-            deed = self._deeds.of(
-                decision, due.notice_id, due.notice, self._memory, self._store, times, self._night(), now
-            )
+            case = Case(decision, due.notice_id, due.notice, self._memory, self.store, times, self._night(), now)
+            deed = self._deeds.of(case)
         except Exception as error:  # noqa: BLE001 - one notice that breaks us must not stop those behind it
             self._set_aside(due, f"it could not be decided on: {type(error).__name__}: {error}")
             return
-        self._commit(deed.writes, f"verdict on {due.notice.ivorn}", lambda reply: self._decided(due, deed, reply))
+        self.commit(deed.writes, f"verdict on {due.notice.ivorn}", lambda reply: self._decided(due, deed, reply))
 
     def _decided(self, due: Undecided, deed: Deed, reply: Answer) -> None:
         if isinstance(reply, Committed):
@@ -214,6 +178,10 @@ class AlertManager(Actor):
             deed.remember(reply.ids)
             self._act(deed)
             self._say(due, deed.decision.verdict, deed.file)
+        elif isinstance(reply, Refused) and pending_notice(self.store, due.notice_id) is None:
+            self._undecided.popleft()
+            self._load()  # the answer to an earlier try was lost: it is decided, and the store knows what followed
+            return
         elif isinstance(reply, Refused) and due.tries + 1 >= TRIES:
             self._set_aside(due, f"its decision was refused by the store: {reply.reason}")
             return
@@ -316,6 +284,7 @@ class AlertManager(Actor):
             self._try_again(file, message.cause, wait_s)
 
     def _try_again(self, file: AlertFile, cause: str, wait_s: float) -> None:
+        file.resume_at = None
         file.reissued += 1
         if file.reissued > MOST_REISSUES:
             self._end(file, "EXPIRED", f"broken off {file.reissued} times; last: {cause}")
@@ -332,6 +301,9 @@ class AlertManager(Actor):
             elif file.reissue_at is not None and now >= file.reissue_at:
                 file.reissue_at = None
                 self._issue(file)
+            elif file.resume_at is not None and now >= file.resume_at:
+                file.resume_at = None
+                self._resume(file)
         self._decide_next()
 
     def _watch_end(self, file: AlertFile) -> None:
@@ -355,7 +327,7 @@ class AlertManager(Actor):
             if file.alive:
                 self._call(file, file.sequences[-1], request.min_altitude_deg, may_interrupt=request.may_interrupt)
 
-        self._commit(commit.writes, f"alert {file.name} goes on", stored)
+        self.commit(commit.writes, f"alert {file.name} goes on", stored)
 
     def on_cancel_alert(self, message: CancelAlert) -> Done | Refused:
         """End an alert on a person's word."""
@@ -368,8 +340,8 @@ class AlertManager(Actor):
         return Done()
 
     def _end(self, file: AlertFile, status: AlertStatus, cause: str) -> None:
-        file.status, file.reissue_at = status, None
-        writes, running = self._deeds.ended(file, status, cause, self._store)
+        file.status, file.reissue_at, file.resume_at = status, None, None
+        writes, running = self._deeds.ended(file, status, cause, self.store, self.clock.now())
         for sequence_id in running if status != "DONE" else []:
             self.tell("observation_manager", Abort(sequence_id=sequence_id, cause=cause[:500]))
         self._write(writes, f"alert {file.name} {status}")
@@ -378,10 +350,6 @@ class AlertManager(Actor):
 
     # -- store and state ---------------------------------------------------------------------------------------------
 
-    def _commit(self, writes: list[Any], reason: str, then: Any) -> None:
-        commit = Commit(writes=writes, reason=reason[:200])
-        self.ask("archivist", commit, self.clock.at_least_real(COMMIT_S, 10.0), then)
-
     def _write(self, writes: list[Any], reason: str, tries: int = TRIES) -> None:
         """Write what is known already and must not be lost; tried again while the disk fails."""
 
@@ -389,10 +357,10 @@ class AlertManager(Actor):
             if not isinstance(reply, Committed | Refused) and tries > 1:
                 self._write(writes, reason, tries - 1)
 
-        self._commit(writes, reason, stored)
+        self.commit(writes, reason, stored)
 
     def state(self) -> AlertManagerState:
         """Return the alerts of the last day and a half."""
         return AlertManagerState(
-            notices=self._notices, accepted=self._accepted, alerts=[file.row() for file in self._memory.alerts]
+            notices=self.notices, accepted=self._accepted, alerts=[file.row() for file in self._memory.alerts]
         )

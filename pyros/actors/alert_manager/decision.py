@@ -28,10 +28,18 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(
-    notice: Notice, alerts: Sequence[AlertFile], loose: Sequence[LooseTrigger], policy: AlertPolicy, now: datetime
+    notice: Notice,
+    alerts: Sequence[AlertFile],
+    loose: Sequence[LooseTrigger],
+    policy: AlertPolicy,
+    received_at: datetime,
 ) -> Decision:
-    """Decide on a notice. Of what is no burst only the name leads to an alert, never time and place."""
-    verdict = judge(notice, policy, now, earlier_class=_earlier_class(notice, alerts, loose))
+    """Decide on a notice. Of what is no burst only the name leads to an alert, never time and place.
+
+    It is as old as it was when it was received: how long it then waited for us is not held against it. Whether there is
+    still time to observe is the strategy's to say.
+    """
+    verdict = judge(notice, policy, received_at, earlier_class=_earlier_class(notice, alerts, loose))
     known = [file.known() for file in alerts] + [trigger.known() for trigger in loose]
     if not verdict.burst:
         known = [by_name_only(one) for one in known]

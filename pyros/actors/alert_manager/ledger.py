@@ -72,6 +72,9 @@ class AlertFile:
     candidates: int = 0
     reissued: int = 0
     reissue_at: datetime | None = None
+    """When a new sequence is to be made."""
+    resume_at: datetime | None = None
+    """When the store is to be asked again how its last sequence stands."""
 
     @property
     def alive(self) -> bool:

@@ -3,13 +3,14 @@
 Takes `Connect`, `FrameReceived` and `ConnectionLost` from its own reader thread, `Poll`; emits `ListenerState`. The
 reader thread only reads and hands over whole frames; this actor asks the alert manager to store a notice and writes the
 ack when it is stored. One that could not be stored is kept here and offered again, because brokers do not send twice. A
-broker that is silent for two minutes is left and called again, with a growing backoff. When it dies its socket is
+broker that is silent for two minutes is left and called again, with the kernel's backoff. When it dies its socket is
 closed, and the next incarnation connects.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import struct
 import threading
@@ -21,6 +22,7 @@ from pyros.actors.alert_manager import vtp
 from pyros.actors.alert_manager.voevent import NoticeError, parse_xml
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context
+from pyros.actors.kernel.backoff import Backoff
 from pyros.config import AlertSource
 from pyros.messages.alerts import Connect, ConnectionLost, FrameReceived, ListenerState, NoticeArrived, NoticeStored
 from pyros.messages.devices import Poll
@@ -28,7 +30,6 @@ from pyros.messages.devices import Poll
 CONNECT_S = 1.0
 SILENCE_S = 120.0
 LOOK_EVERY_S = 30.0
-BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 STORE_S = 30.0
 MOST_KEPT = 100
 """Notices that wait to be offered to the alert manager again."""
@@ -48,7 +49,7 @@ class VtpListener(Actor):
         self._local_ivorn = environment.settings.alerts.local_ivorn
         self._socket: socket.socket | None = None
         self._generation = 0
-        self._failures = 0
+        self._backoff = Backoff(random.Random(f"{environment.settings.seed} {source.name}"), period_s=0.0)
         self._frames = 0
         self._last_frame_at: datetime | None = None
         self._problem = "not connected yet"
@@ -76,7 +77,7 @@ class VtpListener(Actor):
             self._lost(f"{self._channel} cannot be reached: {error}")
             return
         link.settimeout(None)  # the reader waits as long as it takes; only sending has a deadline
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(CONNECT_S), 0))
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_TIMEOUT)
         self._generation += 1
         self._socket, self._problem = link, ""
         self._last_frame_at = self.clock.now()
@@ -106,8 +107,7 @@ class VtpListener(Actor):
 
     def _lost(self, reason: str) -> None:
         self._problem = reason
-        wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
-        self._failures += 1
+        wait_s = self._backoff.failed(self.clock.monotonic_s())
         self.after(self.clock.at_least_real(wait_s, 0.5), Connect())
         self.show()
 
@@ -134,7 +134,7 @@ class VtpListener(Actor):
     def on_frame_received(self, message: FrameReceived) -> None:
         """Answer the broker's own messages; hand a notice on and acknowledge it when it is stored."""
         self._frames += 1
-        self._failures = 0
+        self._backoff.up(self.clock.monotonic_s())
         self._last_frame_at = self.clock.now()
         try:
             kind = vtp.kind_of(message.raw)

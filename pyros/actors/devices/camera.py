@@ -10,12 +10,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from pyros.actors.analyzer.frame import FrameHeader, estimate_wcs, write_frame
+from pyros.actors.analyzer.frame import FrameError, FrameHeader, estimate_wcs, write_frame
 from pyros.actors.devices import guard
 from pyros.actors.devices.base import DeviceActor
 from pyros.actors.devices.brake import BrakeLine
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Context, Outside, Procedure, Sleep
+from pyros.actors.observation_leftovers import frame_file
 from pyros.config import Camera as CameraSettings
 from pyros.hardware.errors import Braked, DeviceError, DeviceFault
 from pyros.hardware.interfaces import Camera as CameraDriver
@@ -113,7 +114,7 @@ class Camera(DeviceActor):
             return Failed(reason=str(error))
         except ValueError as error:
             return Refused(reason=f"exposure refused: {error}")
-        except OSError as error:
+        except (OSError, FrameError) as error:
             self.complaint = f"{self.name}: the frame could not be written: {error}"
             return Failed(reason=self.complaint)
         finally:
@@ -152,7 +153,12 @@ class Camera(DeviceActor):
     def _announce(self, message: Expose, start: datetime) -> None:
         self.read()
         self.well()
-        if message.exposure_s >= SURELY_SEEN_S and self._reading is not None and not _is_exposing(self._reading):
+        over = self.clock.now() >= start + timedelta(seconds=message.exposure_s)  # as may be on a scaled clock
+        if (
+            message.exposure_s >= SURELY_SEEN_S
+            and self._reading is not None
+            and not _has_begun(self._reading, over=over)
+        ):
             state = self._reading.state.name
             raise DeviceFault(self.name, "startexposure", f"the camera took the command, but it is {state}")
         self.show()
@@ -180,15 +186,14 @@ class Camera(DeviceActor):
         pixels = self._camera.download()
         path = self.environment.images / file
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.environment.before_write(path)
         return write_frame(path, pixels, header)
 
     def _file(self, message: Expose, start: datetime) -> str:
         monitor = self.latest(MonitorState)
         night = monitor[0].night if monitor is not None else f"{start:%Y-%m-%d}"
         camera = self.name.removeprefix("camera:")
-        return (
-            f"{night}/{camera}_{message.sequence_id:06d}_{message.plan_id:06d}_{start:%H%M%S}_{message.number:03d}.fits"
-        )
+        return frame_file(night, camera, message.sequence_id, message.plan_id, start, message.number)
 
     def _header(self, message: Expose, start: datetime) -> FrameHeader:
         site, target, settings = self.environment.site, message.target, self._camera_settings
@@ -245,5 +250,6 @@ class Camera(DeviceActor):
         )
 
 
-def _is_exposing(reading: CameraReading) -> bool:
-    return reading.state in UNDER_WAY or reading.image_ready
+def _has_begun(reading: CameraReading, *, over: bool) -> bool:
+    """Tell whether an exposure was begun; an image that is ready before it can be `over` is none of it."""
+    return reading.state in UNDER_WAY or (over and reading.image_ready)

@@ -138,6 +138,8 @@ def _refuse_dome(seen: Seen) -> str | None:
         return "the PLC does not answer, so the dome is unknown"
     if seen.plc_age_s > seen.verdict_max_age_s:
         return f"the PLC's last word is {seen.plc_age_s:.1f} s old, so the dome is unknown"
+    if seen.plc.desired == "closed":
+        return "the dome is to be closed"
     return f"the dome is {seen.plc.dome}" if seen.plc.dome != "open" else None
 
 

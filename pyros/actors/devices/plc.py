@@ -1,22 +1,23 @@
 """The PLC: dome, interlocks, heartbeat. The only actor that may ask for opening.
 
-Takes `Poll` (each second, always), `Beat`, `OpenDome`, `CloseDome`, `ResetLatch`; emits `PlcState` at every poll and
-`DomeMoved`. Its reflex: rain contact, or no fresh verdict while the dome is not closed, and it closes at once. Closing
-is a desired state, asked for at every poll until the closed switch makes, and from then on whenever the switch opens
-again; opening is asked once and never repeated. The heartbeat is written only after a fresh `Beat`, that is after a
-verdict that went through majordome, and is withheld from a dome that does not obey. When it dies the PLC's own dead-man
-has the last word.
+Takes `Poll` (each second, always), `Beat`, `OpenDome`, `CloseDome`, `ResetLatch`; emits `PlcState` at every poll,
+`DomeMoved` and `DomeCannotClose`. Its reflex: rain contact, or no fresh verdict while the dome is not closed, and it
+closes at once. Closing is a desired state, asked for at every poll until the closed switch makes, and from then on
+whenever the switch opens again; a roof that would touch the tube is asked as soon as that is seen parked (majordome
+parks), and not before. Opening is asked once and never repeated. The heartbeat is written only after a fresh `Beat`
+(see `heartbeat`) and is withheld from a dome that does not obey. When it dies the PLC's own dead-man has the last word.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Literal
 
 from pyros.actors.devices import guard
 from pyros.actors.devices.base import DeviceActor
+from pyros.actors.devices.dome import dome_position, either, hands_on, latched_reasons, tube_parked
 from pyros.actors.devices.guard import safety_s
+from pyros.actors.devices.heartbeat import EVERY_S, Heartbeat, Postmark
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Context
 from pyros.hardware.errors import DeviceError
@@ -26,23 +27,25 @@ from pyros.messages.base import Done, Failed, Refused
 from pyros.messages.devices import (
     Beat,
     CloseDome,
+    DomeCannotClose,
     DomeMoved,
     DomePosition,
     OpenDome,
     PlcState,
     Poll,
     ResetLatch,
+    TelescopeState,
 )
 from pyros.messages.night import SafetyVerdict
 
-BEAT_EVERY_S = 5.0
-"""At most; a quarter of the dead-man's time where that is shorter."""
 DEADMAN_LONGEST_S = 120
 POLLS_WITHOUT_LIFE = 3
 """A PLC whose life counter stands still for this many polls answers, but does not work."""
 OBEYS_WITHIN_S = 10.0
 """A dome that neither closes nor is closed so long after the command is left to the dead-man."""
 CLOSES_WITHIN_S = 120.0
+ASK_MOUNT_EVERY_S = 10.0
+"""A mount whose word a roof waits for is asked so often: only what it says after the order to close counts."""
 
 
 class PlcActor(DeviceActor):
@@ -67,10 +70,12 @@ class PlcActor(DeviceActor):
         """Since when it shall be closed and is not."""
         self._obeyed_s = 0.0
         """When it was last seen closing or closed, or was first told to."""
-        self._beat: Beat | None = None
-        self._written_count = -1
-        self._written_at_s = float("-inf")
-        self._heartbeat = 0
+        self._kept_s = 0.0
+        """When it was last kept from closing by people or by the tube."""
+        self._alarmed = False
+        self._mount_asked_s = float("-inf")
+        self._mount_counts_from = self.clock.now()
+        self._heartbeat = Heartbeat(self._max_age_s, min(EVERY_S, self.settings.safety.deadman_s / 4))
 
     @property
     def device(self) -> Plc:
@@ -94,6 +99,7 @@ class PlcActor(DeviceActor):
             self._note_dome()
             self._reflex()
             self._act()
+        self._alarm()
         self.publish(self.state())
 
     def _note_dome(self) -> None:
@@ -114,10 +120,8 @@ class PlcActor(DeviceActor):
         reading = self._reading
         if reading is None:
             return ""
-        words = [*(reading.latch_reasons or ())]
-        words += ["emergency stop"] if reading.emergency_stop else []
-        words += ["local key"] if reading.local_key else []
-        return ", ".join(dict.fromkeys(words))
+        words = [*(reading.latch_reasons or ()), hands_on(reading)]
+        return ", ".join(dict.fromkeys(word for word in words if word))
 
     def _reflex(self) -> None:
         if self._dome == "closed" or self._desired == "closed":
@@ -140,42 +144,67 @@ class PlcActor(DeviceActor):
         now_s = self.clock.monotonic_s()
         if self._dome == "closed":
             self._wanted_closed_s = now_s
-        if self._dome in {"closed", "closing"} or self._hands_off():
+        if self._hands_off() or not self._tube_clear():
+            self._kept_s = now_s
+        if self._dome in {"closed", "closing"} or self._kept_s == now_s:
             self._obeyed_s = now_s
         try:
-            if self._desired == "closed" and self._dome not in {"closed", "closing"} and not self._hands_off():
+            if self._shall_close() and self._may_move():
                 self._plc.close_dome()
-            if self._may_feed(now_s):
-                self._feed(now_s)
+            if self._heartbeat.is_due(now_s) and self._obeys(now_s):
+                self._plc.heartbeat(self._heartbeat.next_number())
+                self._heartbeat.written(now_s)
         except DeviceError as error:
             self.note(error)
 
+    def _shall_close(self) -> bool:
+        return self._desired == "closed" and self._dome not in {"closed", "closing"} and not self._hands_off()
+
+    def _obeys(self, now_s: float) -> bool:
+        """A dome that does not is left to the dead-man."""
+        return self._desired != "closed" or now_s - self._obeyed_s <= safety_s(self.clock, OBEYS_WITHIN_S)
+
     def _hands_off(self) -> bool:
         """Somebody has the dome in his hands, or its power is off: nothing is sent."""
-        reading = self._reading
-        return reading is not None and (reading.local_key is True or reading.emergency_stop is True)
+        return bool(hands_on(self._reading))
 
-    def _may_feed(self, now_s: float) -> bool:
-        beat, safety = self._beat, self.settings.safety
-        if beat is None or beat.count == self._written_count:
-            return False
-        if now_s - self._written_at_s < min(BEAT_EVERY_S, safety.deadman_s / 4):
-            return False
-        if self._desired == "closed" and now_s - self._obeyed_s > safety_s(self.clock, OBEYS_WITHIN_S):
-            return False
-        return self.clock.now() - beat.verdict_at <= timedelta(seconds=self._max_age_s)
+    # -- the tube under the roof -------------------------------------------------------------------------------------
 
-    def _feed(self, now_s: float) -> None:
-        assert self._beat is not None  # noqa: S101 - _may_feed has looked
-        self._heartbeat = (self._heartbeat + 1) % 65_536
-        self._plc.heartbeat(self._heartbeat)
-        self._written_count, self._written_at_s = self._beat.count, now_s
+    def _may_move(self) -> bool:
+        """Tell whether the tube is out of the way; if not, or if nobody knows, ask the mount again."""
+        if self._tube_clear():
+            return True
+        now_s = self.clock.monotonic_s()
+        if now_s - self._mount_asked_s >= self.clock.at_least_real(ASK_MOUNT_EVERY_S, 1.0):
+            self._mount_asked_s = now_s
+            self.publish(self.state())  # from here on no slew begins: what the mount says next stays true
+            self._mount_counts_from = self.clock.now()
+            self.tell("telescope", Poll())
+        return False
+
+    def _tube_clear(self) -> bool:
+        if not self.settings.dome.parks_first:
+            return True
+        latest = self.latest(TelescopeState)
+        mount = latest[0] if latest is not None and latest[0].link == "up" else None
+        counts = mount is not None and mount.read_at is not None and mount.read_at >= self._mount_counts_from
+        return tube_parked(self._reading, mount.parked if mount is not None and counts else None)
+
+    def _is_late_to_park(self) -> bool:
+        return self._late_s() > safety_s(self.clock, self.settings.dome.park_within_s)
+
+    def _late_s(self) -> float:
+        return self.clock.monotonic_s() - self._wanted_closed_s
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
-    def on_beat(self, message: Beat) -> None:
+    def on_beat(self, message: Beat) -> Done | Refused:
         """Note that the loop has decided; the next poll tells the PLC."""
-        self._beat = message
+        verdict, age_s = self.latest(SafetyVerdict) or (None, 0.0)
+        postmark = Postmark(self.sender, self.sender_epoch)
+        at = verdict.at if verdict is not None else None
+        refusal = self._heartbeat.hear(message, postmark, at, age_s, self.clock.monotonic_s())
+        return Done() if refusal is None else Refused(reason=refusal)
 
     def on_open_dome(self, message: OpenDome) -> Done | Refused | Failed:
         """Check everything once more against the hardware as it is now, then pulse "open" once."""
@@ -183,6 +212,8 @@ class PlcActor(DeviceActor):
             return Failed(reason=f"opening refused: {self.problem}")
         self._note_dome()
         refusal = guard.refuse_open(replace(self.seen(), plc=self.state(), plc_age_s=0.0), self.settings)
+        if refusal is None and not self._may_move():
+            refusal = "the telescope is not seen parked, and the roof would touch it"
         if refusal is not None:
             return Refused(reason=f"opening refused: {refusal}")
         try:
@@ -197,7 +228,7 @@ class PlcActor(DeviceActor):
     def on_close_dome(self, message: CloseDome) -> Done | Failed:
         """Close now, and go on asking at every poll."""
         self._want_closed(message.cause)
-        if self._position() in {"closed", "closing"} or self._hands_off():
+        if self._position() in {"closed", "closing"} or self._hands_off() or not self._may_move():
             return Done()
         try:
             self._plc.close_dome()
@@ -228,13 +259,27 @@ class PlcActor(DeviceActor):
 
     def _problems(self) -> str:
         reading = self._reading
-        words = [self.problem, *(reading.problems if reading is not None else ())]
-        late_s = self.clock.monotonic_s() - self._wanted_closed_s
-        if self._desired == "closed" and self._dome != "closed" and self._hands_off():
-            words.append(f"the dome is {self._dome} and cannot be closed from here: {self._hardware_words()}")
-        elif self._desired == "closed" and self._dome != "closed" and late_s > CLOSES_WITHIN_S:
-            words.append(f"told to close {late_s:.0f} s ago, the dome is {self._dome}")
+        words = [self.problem, *(reading.problems if reading is not None else ()), self._why_open()]
         return "; ".join(word for word in words if word)
+
+    def _why_open(self) -> str:
+        """Say what keeps a dome open that shall be closed, once it is late or nothing can be done from here."""
+        if self._desired != "closed" or self._dome == "closed":
+            return ""
+        if self._hands_off():
+            return f"the dome is {self._dome} and cannot be closed from here: {self._hardware_words()}"
+        words = f"told to close {self._late_s():.0f} s ago, the dome is {self._dome}"
+        if not self._tube_clear():
+            return f"{words}: the telescope is not seen parked" if self._is_late_to_park() else ""
+        free_for_s = self.clock.monotonic_s() - max(self._kept_s, self._wanted_closed_s)
+        return words if free_for_s > CLOSES_WITHIN_S else ""
+
+    def _alarm(self) -> None:
+        """Say once, for somebody to come, that the dome shall be closed and cannot be."""
+        words = self._why_open()
+        if words and not self._alarmed:
+            self.publish(DomeCannotClose(cause=words))
+        self._alarmed = bool(words)
 
     def state(self) -> PlcState:
         """Return what the PLC said last; while it says nothing, only when it did."""
@@ -263,33 +308,9 @@ class PlcActor(DeviceActor):
             ups_percent=reading.ups_percent,
             local_key=reading.local_key,
             emergency_stop=reading.emergency_stop,
+            park_switch=reading.park_switch if self.settings.dome.parks_first else None,
             latched=latched_reasons(reading),
             desired=self._desired,
             problem=self._problems(),
             read_at=reading.read_at,
         )
-
-
-def either(one: bool | None, other: bool | None) -> bool | None:
-    """Tell whether one of two witnesses says yes; no only when both say no."""
-    if one or other:
-        return True
-    return None if one is None or other is None else False
-
-
-def latched_reasons(reading: PlcReading) -> list[str]:
-    """Return why the PLC is latched; a latch without a reason, or an unknown one, has the reason "unknown"."""
-    return list(reading.latch_reasons or ()) or (["unknown"] if reading.latch_set is not False else [])
-
-
-def dome_position(reading: PlcReading | None) -> DomePosition:
-    """Tell where the dome is from its limit switches and motors alone; contradictions are "unknown"."""
-    if reading is None or reading.closed_switch is None or reading.open_switch is None:
-        return "unknown"
-    if (reading.closed_switch and reading.open_switch) or reading.opening is None or reading.closing is None:
-        return "unknown"
-    if reading.opening or reading.closing:
-        return "unknown" if reading.opening and reading.closing else "opening" if reading.opening else "closing"
-    if reading.closed_switch:
-        return "closed"
-    return "open" if reading.open_switch else "between"

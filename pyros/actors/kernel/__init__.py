@@ -1,6 +1,7 @@
 """The kernel: mailboxes, actors, procedures, supervision. The only place that knows pykka."""
 
 from pyros.actors.kernel.actor import SUPERVISOR, Actor, Context, Deferred
+from pyros.actors.kernel.backoff import Backoff
 from pyros.actors.kernel.child import ChildSpec
 from pyros.actors.kernel.envelope import Answer, Envelope
 from pyros.actors.kernel.lease import Lease, LeaseRevokedError
@@ -17,6 +18,7 @@ __all__ = [
     "Ask",
     "AskFailedError",
     "AskUpwardError",
+    "Backoff",
     "ChildSpec",
     "Context",
     "Deferred",

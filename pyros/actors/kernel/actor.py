@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar
 import pykka
 
 from pyros.actors.kernel.core import Context, Core, Deferred
-from pyros.actors.kernel.envelope import Answer
+from pyros.actors.kernel.envelope import Answer, answer_to
 from pyros.clock import Clock, Timer
 from pyros.messages.base import REGISTRY, Command, Event, GetState, Message, Query, State
 from pyros.messages.system import ActorFailed, Crash, GetMessages, MessageList
@@ -53,6 +53,7 @@ class Actor(pykka.ThreadingActor):
         self.lease = context.lease
         self.__core = Core(context, self, self._handlers)
         self.__shown: State | None = None
+        self.__ended = False
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -157,11 +158,19 @@ class Actor(pykka.ThreadingActor):
 
     def on_crash(self, message: Crash) -> None:
         """Break on purpose, for scenarios and tests."""
-        if message.how == "exit":
-            sys.exit(f"{self.name} was told to exit")
-        if message.how == "hang":
-            self.clock.turn().rest()  # nobody wakes it: a handler that never returns, on any clock
-        raise RuntimeError(f"{self.name} was told to break")
+        match message.how:
+            case "exit":
+                sys.exit(f"{self.name} was told to exit")
+            case "memory":
+                raise MemoryError(f"{self.name} was told to run out of memory")
+            case "interrupt":
+                raise KeyboardInterrupt(f"{self.name} was told to be interrupted")
+            case "hang" if message.for_s > 0:
+                self.clock.sleep(message.for_s)
+            case "hang":
+                self.clock.turn().rest()  # nobody wakes it: a handler that never returns, on any clock
+            case "raise":
+                raise RuntimeError(f"{self.name} was told to break")
 
     # -- the kernel's business ---------------------------------------------------------------------------------------
 
@@ -169,6 +178,17 @@ class Actor(pykka.ThreadingActor):
         """Start this incarnation's thread, named after the actor. Called by the supervisor, in its thread."""
         threading.Thread(target=self._actor_loop, name=f"{context.name}#{context.lease.epoch}", daemon=True).start()
         context.view.turn.wake()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether this incarnation's thread is past everything that it could do."""
+        return self.__ended
+
+    def forsake(self, reply: Answer) -> None:
+        """Answer everybody who waits for this incarnation, which hangs. Called by the supervisor, in its thread."""
+        core = self.__core
+        answer_to(core.envelope, reply)
+        core._answer_all(reply)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # the kernel's own other half
 
     def report_failure(self, failure: ActorFailed) -> None:
         """Tell the supervisor how this incarnation ended. Called last in its thread."""
@@ -184,6 +204,7 @@ class Actor(pykka.ThreadingActor):
             try:
                 core.report_end()
             finally:
+                self.__ended = True  # before the turn is given up: on the virtual clock nobody sees it half ended
                 core.view.turn.leave()
 
     def _actor_loop_setup(self) -> None:

@@ -1,20 +1,19 @@
-"""What the supervisor knows of a child: its spec, its present incarnation, and how often it has failed."""
+"""A child of the supervisor: its spec, its present incarnation, and how often it has failed."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyros.actors.kernel.actor import Actor, Context
+from pyros.actors.kernel.backoff import Backoff
 from pyros.actors.kernel.lease import Lease
 from pyros.actors.kernel.mailbox import Mailbox
+from pyros.messages.base import Failed
 from pyros.messages.system import ChildRow, ChildStatus
 
 Strategy = Literal["one_for_one", "rest_for_one"]
-BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-JITTER = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,23 @@ class ChildSpec:
     intensity: int = 3
     period_s: float = 60.0
 
+    def breaking(self, why: Callable[[], str]) -> ChildSpec:
+        """Return the spec of a child that breaks in `on_start` as long as `why()` gives a reason; for scenarios."""
+
+        def make(context: Context) -> Actor:
+            actor = self.make(context)
+            start = actor.on_start
+
+            def on_start() -> None:
+                if reason := why():
+                    raise RuntimeError(reason)
+                start()
+
+            actor.on_start = on_start  # type: ignore[method-assign]
+            return actor
+
+        return replace(self, make=make)
+
 
 @dataclass(eq=False)
 class Child:
@@ -54,19 +70,20 @@ class Child:
 
     spec: ChildSpec
     mailbox: Mailbox
+    backoff: Backoff
+    actor: Actor | None = None
+    """The present incarnation, unless it could not even be made."""
     lease: Lease | None = None
     status: ChildStatus = "waiting"
     epoch: int = 0
-    restarts: int = 0
-    failures: int = 0
-    """In a row: without `period_s` of health between them."""
-    up_since_s: float | None = None
     failed_at_s: float = 0.0
     last_fault: str = ""
     ending: bool = False
-    """Told to stop, because of the one in `held_by`, and not yet gone."""
-    held_by: str = ""
-    """The child that has to be up again before this one is started."""
+    """Told to stop, because of the one in `held_by` or for good, and not yet gone."""
+    held_by: tuple[str, ...] = ()
+    """The children that have to be up again before this one is started."""
+    end_seen: bool = False
+    """Whether an earlier look has found the incarnation's thread ended."""
     due_s: float = 0.0
     """When its start, or its end, must be over (the clock's monotonic seconds)."""
 
@@ -75,25 +92,23 @@ class Child:
         """The actor's name."""
         return self.spec.name
 
-    def count_failure(self, now_s: float, cause: str) -> int:
-        """Note a failure; return how many there were in a row."""
-        healthy = self.up_since_s is not None and now_s - self.up_since_s >= self.spec.period_s
-        self.failures = 1 if healthy else self.failures + 1
-        self.up_since_s = None
-        self.failed_at_s, self.last_fault = now_s, cause
-        return self.failures
-
-    def backoff_s(self, dice: random.Random) -> float:
-        """Seconds to wait before the next incarnation: none after the first failure in a row, then 1, 2, 4 … 60."""
-        if self.failures <= 1:
-            return 0.0
-        delay_s = BACKOFF_S[min(self.failures - 2, len(BACKOFF_S) - 1)]
-        return delay_s * (1 + JITTER * dice.uniform(-1, 1))
+    def begin(self, context: Context) -> None:
+        """Make the incarnation that this context is for, and start its thread. What `make` raises goes through."""
+        self.actor, self.lease, self.end_seen = None, context.lease, False
+        actor = self.spec.make(context)
+        actor.start_in(context)
+        self.actor = actor
 
     def revoke(self) -> None:
         """End its incarnation's right to act."""
         if self.lease is not None:
             self.lease.revoke()
+
+    def forsake(self, reason: str) -> None:
+        """Give its incarnation up for lost: whoever waits for it is answered `Failed`."""
+        self.revoke()
+        if self.actor is not None:
+            self.actor.forsake(Failed(reason=f"{self.name}: {reason}"))
 
     def row(self) -> ChildRow:
         """Return its line in `SupervisorState`."""
@@ -101,7 +116,7 @@ class Child:
             actor=self.name,
             status=self.status,
             epoch=self.epoch,
-            restarts=self.restarts,
+            restarts=max(0, self.epoch - 1),
             mailbox=len(self.mailbox),
             last_fault=self.last_fault,
         )

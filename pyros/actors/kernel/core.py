@@ -6,15 +6,16 @@ It is apart from `Actor`, so that an actor's own attributes cannot collide with 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import GeneratorType
 from typing import TYPE_CHECKING
 
 from pyros.actors.kernel.envelope import Answer, Envelope, Replaced, Resume, StopOrder, answer_to, tag_of
 from pyros.actors.kernel.lease import Lease
 from pyros.actors.kernel.mailbox import MailboxRefusedError, View
 from pyros.actors.kernel.runner import Runner
-from pyros.actors.kernel.system import Delivery, Question, System
+from pyros.actors.kernel.system import Question, System
 from pyros.clock import Timer
 from pyros.messages.base import Command, Done, Event, Expired, Failed, Message, Refused, State
 from pyros.messages.codec import BadMessageError, validated
@@ -23,8 +24,10 @@ from pyros.messages.system import ActorFailed, ActorStarted, ActorStopped, DeadL
 if TYPE_CHECKING:
     from pyros.actors.kernel.actor import Actor
 
-PASSIVE = (Event, State)
+COMMAND = Command.kind
+PASSIVE = (Event.kind, State.kind)
 """What may be told to an actor that has no handler for it: a procedure may wait for it, or nobody."""
+DONE = Done()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Core:
         self._promises: dict[Deferred, None] = {}
         self._failure: ActorFailed | None = None
         self._left_in_order = False
+        self.lease.on_revoke(self.view.close)
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -119,6 +123,7 @@ class Core:
 
     def subscribe(self, *events: type[Message]) -> None:
         """See `Actor.subscribe`."""
+        self.lease.check()
         for event in events:
             self.system.events.subscribe(self.name, event)
 
@@ -132,7 +137,7 @@ class Core:
 
         question = Question(back)
         envelope = self.new_envelope(to, message, question.answer, within_s)
-        question.expire_after(self.clock, within_s, to, type(message).__name__)
+        question.expire_after(self.clock, within_s, to, message)
         self.system.post(envelope)
 
     def after(self, delay_s: float, message: Command) -> Timer:
@@ -150,8 +155,7 @@ class Core:
         if mailbox is None or mailbox.owner != self.epoch:
             return
         try:
-            first = isinstance(about, Command) and about.makes_safer
-            mailbox.put(Resume(self.epoch, callback, about), first=first, always=True)
+            mailbox.put(Resume(self.epoch, callback, about), first=about.makes_safer, always=True)
         except MailboxRefusedError:
             return  # stopped for good meanwhile: nobody is left to care
 
@@ -185,17 +189,18 @@ class Core:
         message = envelope.message
         if envelope.expires_s is not None and self._is_late(envelope, envelope.expires_s):
             return
-        self._journal(envelope.sender, envelope.id, envelope.cause, message)
+        if self.system.journals:
+            self.system.record(envelope.sender, self.name, envelope.id, envelope.cause, message)
         self.envelope = envelope
         handler = self._handlers.get(type(message))
         if handler is not None:
             self._handle(envelope, handler)
-        elif not isinstance(message, PASSIVE):
+        elif message.kind not in PASSIVE:
             known = ", ".join(sorted(kind.__name__ for kind in self._handlers))
             self.refuse(envelope, f"{self.name} does not take {tag_of(envelope)}; it takes {known}")
         self.envelope = None
-        if isinstance(message, PASSIVE):
-            self.procedures.wake(message)
+        if message.kind in PASSIVE:
+            self.procedures.wake(message)  # pyright: ignore[reportArgumentType] # of that kind
 
     def refuse(self, envelope: Envelope, reason: str) -> None:
         """Answer `Refused`; a message that the kernel itself turns away is a dead letter too."""
@@ -204,7 +209,7 @@ class Core:
 
     def _is_late(self, envelope: Envelope, expires_s: float) -> bool:
         message = envelope.message
-        if self.clock.monotonic_s() <= expires_s + 1e-6 or (isinstance(message, Command) and message.makes_safer):
+        if self.clock.monotonic_s() <= expires_s + 1e-6 or message.makes_safer:
             return False
         reason = f"{tag_of(envelope)} expired before {self.name} came to it"
         self.system.bury(DeadLetter(to=self.name, message=tag_of(envelope), reason=reason))
@@ -213,31 +218,30 @@ class Core:
 
     def _handle(self, envelope: Envelope, handler: str) -> None:
         message = envelope.message
-        if isinstance(message, Command):
+        if message.kind == COMMAND:
             try:
                 message = validated(message)
             except (BadMessageError, TypeError, ValueError, OverflowError, RecursionError) as error:
                 self.refuse(envelope, f"{tag_of(envelope)} from {envelope.sender} is not valid: {error}")
                 return
         result = getattr(self._actor, handler)(message)
-        if isinstance(result, Generator):
+        if result is None:
+            answer_to(envelope, DONE)
+        elif isinstance(result, GeneratorType):
             self.procedures.begin(envelope, result)
         elif isinstance(result, Deferred):
             result.bind(envelope, self._promises)
-        elif result is None or isinstance(result, Message):
-            answer_to(envelope, Done() if result is None else result)  # pyright: ignore[reportArgumentType] # any message
+        elif isinstance(result, Message):
+            answer_to(envelope, result)  # pyright: ignore[reportArgumentType] # any message
         else:
             raise TypeError(f"{handler} of {self.name} returned {result!r}; a handler returns a message or None")
 
     def _continue(self, about: Envelope | None, sender: str, reply: Answer, then: Callable[[Answer], None]) -> None:
-        self._journal(sender, "", about.id if about is not None else "", reply)
+        if self.system.journals:
+            self.system.record(sender, self.name, "", about.id if about is not None else "", reply)
         self.envelope = about
         then(reply)
         self.envelope = None
-
-    def _journal(self, sender: str, identifier: str, cause: str, message: Message) -> None:
-        if self.system.journals:
-            self.system.record(Delivery(self.clock.micros(), sender, self.name, identifier, cause, message))
 
     # -- ends --------------------------------------------------------------------------------------------------------
 

@@ -23,9 +23,7 @@ class Letter:
 
     __slots__ = ("message",)
     reply_to = None
-
-    def __init__(self, message: Any) -> None:
-        self.message = message
+    message: Any
 
 
 class MailboxRefusedError(Exception):
@@ -38,7 +36,7 @@ class Mailbox:
     def __init__(self, name: str, clock: Clock, limit: int = LIMIT) -> None:
         self.name = name
         self.owner = 0
-        """Epoch of the incarnation that may read; 0 before the first."""
+        """Epoch of the incarnation that may read; 0 before the first, and while nobody may."""
         self._current: Any = None
         self._busy_since_s = 0.0
         self._clock = clock
@@ -78,9 +76,11 @@ class Mailbox:
                 self._ordinary.append(mail)
             else:
                 raise MailboxRefusedError(f"{self.name} has {self._limit} messages waiting")
-            if self._idle and self._turn is not None:
-                self._idle = False
-                self._turn.wake()
+            if not self._idle:
+                return
+            self._idle, turn = False, self._turn
+        if turn is not None:
+            turn.wake()  # outside the lock, which is the first thing that the owner wants
 
     def open_view(self, epoch: int) -> View:
         """Give the mailbox to a new incarnation; the view of the one before closes."""
@@ -93,6 +93,16 @@ class Mailbox:
         if old is not None and old_rests:  # one that hangs elsewhere must not be given a turn that it cannot take
             old.wake()
         return view
+
+    def close_view(self, view: View) -> None:
+        """Let the incarnation of `view` take nothing more; mail waits for the next one."""
+        with self._lock:
+            if self.owner != view.epoch:
+                return
+            self.owner = 0
+            rests, self._idle = self._idle, False
+        if rests:  # as above
+            view.turn.wake()
 
     def close(self) -> list[Envelope]:
         """Refuse mail from now on; return what nobody will read."""
@@ -114,9 +124,9 @@ class Mailbox:
             with self._lock:
                 if self.owner != view.epoch:
                     return REPLACED
-                while self._control or self._ordinary:
-                    mail = (self._control or self._ordinary).popleft()
-                    if isinstance(mail, StopOrder) and mail.epoch != view.epoch:
+                while lane := self._control or self._ordinary:
+                    mail = lane.popleft()
+                    if type(mail) is StopOrder and mail.epoch != view.epoch:
                         continue
                     self._current, self._busy_since_s = mail, self._clock.monotonic_s()
                     return mail
@@ -130,12 +140,19 @@ class View:
 
     def __init__(self, mailbox: Mailbox, epoch: int, turn: Turn) -> None:
         self._mailbox = mailbox
+        self._letter = Letter()
         self.epoch = epoch
         self.turn = turn
 
     def get(self) -> Letter:
-        """Return the next mail as pykka's loop wants it."""
-        return Letter(self._mailbox.take(self))
+        """Return the next mail as pykka's loop wants it: in the same letter each time, for there is one reader."""
+        letter = self._letter
+        letter.message = self._mailbox.take(self)
+        return letter
+
+    def close(self) -> None:
+        """Read nothing more: the incarnation has lost its lease."""
+        self._mailbox.close_view(self)
 
     def put(self, letter: Any) -> None:
         """Take the one thing that pykka itself sends (an actor's `stop()`) as an order to this incarnation."""

@@ -8,18 +8,19 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from pyros.actors.kernel.envelope import Answer, AnswerTo, Envelope, answer_to, tag_of
 from pyros.actors.kernel.events import EventStream
 from pyros.actors.kernel.mailbox import LIMIT, Mailbox, MailboxRefusedError
-from pyros.clock import Clock, Timer, VirtualClock
-from pyros.messages.base import Command, Event, Expired, Message, Refused, State
+from pyros.clock import Clock, Timer, Turn, VirtualClock
+from pyros.messages.base import Event, Expired, Message, Refused, State
 from pyros.messages.system import ActorFailed, ActorStarted, ActorStopped, DeadLetter
 
 OUTSIDE = "outside"
 """The sender's name of what comes from no actor: the command line, a test, a scenario."""
-NEVER_REFUSED = (ActorStarted, ActorFailed, ActorStopped)
+NEVER_REFUSED = frozenset({ActorStarted, ActorFailed, ActorStopped})
 """What the supervisor must hear, however full its mailbox is."""
 
 
@@ -30,8 +31,7 @@ class AskUpwardError(RuntimeError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One message handed to its receiver, for the journal."""
 
     t_us: int
@@ -63,12 +63,16 @@ class Question:
             self.timer.cancel()
         self._deliver(reply)
 
-    def expire_after(self, clock: Clock, within_s: float, to: str, tag: str) -> None:
+    def expire_after(self, clock: Clock, within_s: float, to: str, message: Message) -> None:
         """Answer `Expired` unless somebody else has answered within `within_s` clock seconds."""
+        tag = type(message).__name__
         if not math.isfinite(within_s):
             raise ValueError(f"{to} was asked {tag} within {within_s} s; every wait has a deadline")
-        expired = Expired(reason=f"{to} has not answered {tag} in {within_s:g} s")
-        self.timer = clock.call_later(within_s, lambda: self.answer(expired))
+
+        def expire() -> None:
+            self.answer(Expired(reason=f"{to} has not answered {tag} in {within_s:g} s"))
+
+        self.timer = clock.call_later(within_s, expire)
 
 
 class System:
@@ -130,26 +134,23 @@ class System:
             self._undeliverable(envelope, f"there is no actor {envelope.to}; there are {known}")
             return
         message = envelope.message
-        first = isinstance(message, Command) and message.makes_safer
         try:
-            mailbox.put(envelope, first=first, always=isinstance(message, NEVER_REFUSED))
+            mailbox.put(envelope, first=message.makes_safer, always=type(message) in NEVER_REFUSED)
         except MailboxRefusedError as error:
             self._undeliverable(envelope, str(error))
 
     def tell(self, to: str, message: Message, *, user: str = "", sender: str = OUTSIDE) -> None:
         """Send from outside the actors."""
-        self.post(self._outside_envelope(to, message, user=user, sender=sender))
+        self.post(self._outside_envelope(to, message, user, sender))
 
     def question(
         self, to: str, message: Message, within_s: float, then: AnswerTo, *, user: str = "", sender: str = OUTSIDE
     ) -> None:
         """Ask from outside the actors; `then` is called exactly once, from whatever thread answers."""
         question = Question(then)
-        question.expire_after(self.clock, within_s, to, type(message).__name__)
+        question.expire_after(self.clock, within_s, to, message)
         expires_s = self.clock.monotonic_s() + within_s
-        self.post(
-            self._outside_envelope(to, message, user=user, sender=sender, then=question.answer, until_s=expires_s)
-        )
+        self.post(self._outside_envelope(to, message, user, sender, question.answer, expires_s))
 
     def ask(self, to: str, message: Message, within_s: float = 5.0, *, user: str = "") -> Answer:
         """Ask and block until the answer is there. For the command line and tests, never for actors.
@@ -157,16 +158,16 @@ class System:
         On the virtual clock this lets time pass until then, so nobody else may be running it.
         """
         answers: list[Answer] = []
-        answered = threading.Event()
+        asker = Turn()
 
         def receive(reply: Answer) -> None:
             answers.append(reply)
-            answered.set()
+            asker.wake()
 
         self.question(to, message, within_s, receive, user=user)
         if isinstance(self.clock, VirtualClock):
-            self.clock.run(done=answered.is_set)
-        answered.wait()
+            self.clock.run(done=lambda: bool(answers))
+        asker.rest()  # as long as the question's deadline at most
         return answers[0]
 
     def publish(self, sender: str, message: Event | State, envelope_for: Callable[[str], Envelope]) -> None:
@@ -184,8 +185,9 @@ class System:
         """Call `journal` for every delivery from now on."""
         self.journals = (*self.journals, journal)
 
-    def record(self, delivery: Delivery) -> None:
-        """Hand a delivery to the journals. Called only while there is one."""
+    def record(self, sender: str, to: str, identifier: str, cause: str, message: Message) -> None:
+        """Hand a delivery, made now, to the journals. Called only while there is one."""
+        delivery = Delivery(self.clock.micros(), sender, to, identifier, cause, message)
         for journal in self.journals:
             try:
                 journal(delivery)
@@ -201,9 +203,8 @@ class System:
         self,
         to: str,
         message: Message,
-        *,
-        user: str,
-        sender: str,
+        user: str = "",
+        sender: str = OUTSIDE,
         then: AnswerTo | None = None,
         until_s: float | None = None,
     ) -> Envelope:

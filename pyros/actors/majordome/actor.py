@@ -109,8 +109,8 @@ class Majordome(OrderTaker):
     # -- the tick ----------------------------------------------------------------------------------------------------
 
     def on_safety_verdict(self, verdict: SafetyVerdict) -> None:
-        """Decide; only then feed the heartbeat."""
-        self._decide(self._view(verdict.level, ", ".join(verdict.reasons)))
+        """Decide by the last verdict, which this one is unless it has waited; only then feed the heartbeat."""
+        self._decide(self._look())
         self._permit()
         self._beats += 1
         self.tell("plc", Beat(verdict_at=verdict.at, count=self._beats))
@@ -157,6 +157,7 @@ class Majordome(OrderTaker):
             plc=plc[0] if plc else None,
             telescope=telescope[0] if telescope else None,
             ordered=self.orders.ordered,
+            parks_first=self.settings.dome.parks_first,
             hold=self._hold[0] if now < self._hold[1] else "",
             opening_takes_s=self.clock.at_least_real(MOTION_S, 10.0),
             closing_takes_s=self.clock.at_least_real(MOTION_S, 10.0),

@@ -25,6 +25,8 @@ class View:
     plc: PlcState | None
     telescope: TelescopeState | None
     ordered: Ordered
+    parks_first: bool = False
+    """Whether the dome is a roof that moves only over a parked telescope."""
     hold: str = ""
     """Why opening is not tried again yet."""
     opening_takes_s: float = 180.0
@@ -34,6 +36,13 @@ class View:
     def late_s(self) -> float:
         """Seconds since the mode began."""
         return (self.now - self.since).total_seconds()
+
+    @property
+    def tube_parked(self) -> bool:
+        """Whether the tube is out of a roof's way: the PLC's park switch decides where there is one."""
+        if self.plc is not None and self.plc.park_switch is not None:
+            return self.plc.park_switch
+        return self.telescope is not None and self.telescope.link == "up" and self.telescope.parked is True
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,8 @@ def may_open_now(view: View) -> str | None:
     refusal = may_be_open(view)
     if refusal is None and view.level != "SAFE":
         refusal = f"{view.level}: {view.reasons}"
+    if refusal is None and view.parks_first and not view.tube_parked:
+        refusal = "the telescope is not parked, and the roof would touch it"
     return refusal or view.hold or None
 
 
@@ -99,11 +110,16 @@ def may_start(view: View, lead_s: float) -> str | None:
 
 
 def should_park(view: View, *, running: bool) -> bool:
-    """Tell whether the telescope is to be parked: whenever the observatory is not open, once nothing uses it."""
+    """Tell whether the telescope is to be parked: whenever the observatory is not open, once nothing uses it.
+
+    Not under a closed roof that would touch it: how it came to stand there is for people to find out.
+    """
     telescope = view.telescope
     if view.mode in {"opening", "observing"} or telescope is None or telescope.link == "down":
         return False
     if view.plc is not None and (view.plc.local_key or view.plc.emergency_stop):
+        return False
+    if view.parks_first and view.plc is not None and (view.plc.park_switch or view.plc.dome == "closed"):
         return False
     return telescope.parked is not True and not running
 
@@ -113,14 +129,18 @@ def _from_resting(view: View) -> Step | None:
     if resting != view.mode:
         return Step(resting, f"ordered: {view.ordered}")
     dome = view.plc.dome if view.plc is not None else "unknown"
-    if dome == "open" and view.level != "UNSAFE" and may_be_open(view) is None:
+    closes = _plc_closes(view)
+    if dome == "open" and closes is None and view.level != "UNSAFE" and may_be_open(view) is None:
         return Step("observing", "the dome is open already")
     refusal = may_open_now(view)
-    if refusal is None:
-        return Step("opening", "night and weather allow")
-    if dome not in {"closed", "closing", "unknown"}:
-        return Step("closing", f"the dome is {dome} and should not be: {refusal}")
-    return None
+    if dome not in {"closed", "closing", "unknown"} and (refusal or closes) is not None:
+        return Step("closing", f"the dome is {dome} and should not be: {refusal or closes}")
+    return Step("opening", "night and weather allow") if refusal is None else None
+
+
+def _plc_closes(view: View) -> str | None:
+    """Say so if the plc actor has been told to close, or closes by its reflex: a roof then waits for the parking."""
+    return "it is to be closed" if view.plc is not None and view.plc.desired == "closed" else None
 
 
 def _must_close(view: View) -> str | None:
@@ -146,8 +166,8 @@ def _from_opening(view: View) -> Step | None:
 
 def _from_observing(view: View) -> Step | None:
     cause = _must_close(view)
-    if cause is None and view.plc is not None and view.plc.dome != "open":
-        cause = f"the dome is {view.plc.dome}"
+    if cause is None and view.plc is not None and (view.plc.dome != "open" or _plc_closes(view)):
+        cause = f"the dome is {view.plc.dome}" + (" and is to be closed" if view.plc.dome == "open" else "")
     return None if cause is None else Step("closing", cause)
 
 
@@ -155,7 +175,7 @@ def _from_closing(view: View) -> Step | None:
     if view.plc is None or view.plc.dome != "closed":
         return None
     resting = RESTING[view.ordered]
-    if view.telescope is None or view.telescope.parked is True:
+    if view.telescope is None or view.telescope.parked is True or view.plc.park_switch:
         return Step(resting, "closed and parked")
     if view.telescope.link == "down":
         return Step(resting, "closed; the telescope does not answer and may not be parked")

@@ -1,8 +1,9 @@
 """The monitor: what night it is, how the devices are, and whether it is safe.
 
 Takes `PlcState` (each second) and its own `Poll`; emits `SafetyVerdict` at every PLC reading, `MonitorState` on change,
-`NightStarted` and `NightEnded` once per night, and `ResetLatch` where `[safety] deadman_reset` says so. It decides
-SAFE, WARN or UNSAFE and why; what follows from it is majordome's and the devices' business. When it dies no verdict is
+`NightStarted` and `NightEnded` once per night, `ClockJumped`, and `ResetLatch` where `[safety] deadman_reset` says so.
+It decides SAFE, WARN or UNSAFE and why; what follows from it is majordome's and the devices' business. When the process
+stood still, or UTC was set, everything known before is void: UNSAFE, with a whole hold-off. When it dies no verdict is
 fresh and the PLC actor closes; the next incarnation judges the next reading, and starts from UNSAFE with a whole
 hold-off unless a verdict moments ago says how far that has come. Without a store it still judges.
 """
@@ -14,14 +15,17 @@ from datetime import date, datetime
 
 import peewee
 
+from pyros.actors.courier.news import news
 from pyros.actors.devices.guard import safety_s
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Answer, Context
+from pyros.actors.monitor.jumps import Look, jump_between
 from pyros.actors.monitor.nights import NightRow, NightStep, phase_at, step_due, tonight
 from pyros.actors.monitor.safety import Seen, at_start, judge, reset_is_due
 from pyros.clock import Clock
 from pyros.config import Safety
 from pyros.messages.base import State
+from pyros.messages.codec import to_builtins
 from pyros.messages.devices import (
     CameraState,
     FilterWheelState,
@@ -31,7 +35,7 @@ from pyros.messages.devices import (
     TelescopeState,
     WeatherState,
 )
-from pyros.messages.night import DeviceHealth, MonitorState, Phase, SafetyVerdict
+from pyros.messages.night import ClockJumped, DeviceHealth, MonitorState, Phase, SafetyVerdict
 from pyros.messages.store import Commit, Committed, GetRows, Rows
 from pyros.sky.night import Night, date_of
 from pyros.store.database import StoreError, open_reader
@@ -39,6 +43,8 @@ from pyros.store.history import rows
 from pyros.store.repositories import setting_write, settings
 
 LOOK_EVERY_S = 5.0
+STOOD_STILL_S = 12.0
+"""A daemon at work looks every few seconds; after so long without a look it stood still, or the machine slept."""
 PLC_POLLS_MISSED = 3
 SILENT_S = 100.0
 """A device that has said nothing for so long is down, whatever its last word was: it is polled every 30 s."""
@@ -59,6 +65,7 @@ class Monitor(Actor):
         last = self.latest(SafetyVerdict)
         self._memory = at_start(self._safety, self.clock.monotonic_s(), *(last or (None, 0.0)))
         self._verdict: SafetyVerdict | None = None
+        self._look: Look | None = None
         self._night: Night | None = None
         self._opens: datetime | None = None
         self._phase: Phase = "day"
@@ -91,8 +98,14 @@ class Monitor(Actor):
             for name in self.settings.devices.weather
             if (sample := self.latest(WeatherState, f"weather:{name}")) is not None
         ]
-        seen = Seen(plc, age_s, stations, self.clock.now(), self.clock.monotonic_s())
-        self._verdict, self._memory = judge(self._safety, seen, self._memory, self._plc_max_age_s())
+        look = Look(self.clock.now(), self.clock.monotonic_s())
+        longest_s = max(STOOD_STILL_S, PLC_POLLS_MISSED * self.settings.devices.plc.poll_s)
+        jump = jump_between(self._look, look, safety_s(self.clock, longest_s))
+        self._look = look
+        seen = Seen(plc, age_s, stations, look.now, look.at_s)
+        self._verdict, self._memory = judge(self._safety, seen, self._memory, self._plc_max_age_s(), jump)
+        if jump is not None:
+            self.publish(ClockJumped(gap_s=jump.gap_s, step_s=jump.step_s))
         self.publish(self._verdict)
         if reset_is_due(self._safety, seen, self._memory):
             self._memory = replace(self._memory, good_since_s=seen.at_s)
@@ -153,9 +166,8 @@ class Monitor(Actor):
         self._storing = True
         within_s = self.clock.at_least_real(COMMIT_S, COMMIT_S)
         reason = f"night {step.row.date} {step.row.status}"
-        self.ask(
-            "archivist", Commit(writes=[step.write], reason=reason), within_s, lambda reply: self._kept(step, reply)
-        )
+        writes = [step.write, *news(self.settings, "night", reason, to_builtins(step.event), now)]
+        self.ask("archivist", Commit(writes=writes, reason=reason), within_s, lambda reply: self._kept(step, reply))
 
     def _kept(self, step: NightStep, reply: Answer) -> None:
         self._storing = False

@@ -2,22 +2,31 @@
 
 Unknown, stale, frozen or contradictory is UNSAFE, and so is the start. WARN keeps an open dome and forbids opening.
 Limits and hold-offs come from `[safety]`; the defaults follow what robotic observatories use. A latch of the PLC is
-UNSAFE until somebody resets it and has no hold-off of its own: what made it latch has had one.
+UNSAFE until somebody resets it and has no hold-off of its own: what made it latch has had one. Every reason is a pair:
+its cause, for programs, and its words.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from pyros.actors.monitor.jumps import Jump
 from pyros.config import Rule, Safety
 from pyros.messages.devices import PlcState, WeatherState
-from pyros.messages.night import SafetyLevel, SafetyVerdict
+from pyros.messages.night import SafetyCause, SafetyLevel, SafetyVerdict
 
 FROZEN_S = 900.0
 """A station whose every value stands still for this long is not measuring."""
-WEATHER_RULES = (("wind_m_s", "m/s"), ("gust_m_s", "m/s"), ("humidity_percent", "%"))
+WEATHER_RULES: tuple[tuple[str, str, SafetyCause], ...] = (
+    ("wind_m_s", "m/s", "wind"),
+    ("gust_m_s", "m/s", "wind"),
+    ("humidity_percent", "%", "humidity"),
+)
+ALL_TRIPPED = frozenset(name for name, _, _ in WEATHER_RULES)
+Reason = tuple[SafetyCause, str]
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,8 @@ class Memory:
     """Quantities beyond their limit and not yet below their clear value."""
     bad_until_s: float = 0.0
     """End of the hold-off, as counted from the last bad reading."""
+    bad_by: tuple[SafetyCause, ...] = ()
+    """What the hold-off follows from, the first first."""
     good_since_s: float | None = None
     """Since when nothing was bad but a latch of the PLC, and that the same; None while something is."""
     latched: tuple[str, ...] = ()
@@ -57,39 +68,64 @@ def at_start(safety: Safety, at_s: float, last: SafetyVerdict | None, last_age_s
         next verdict comes from the next reading.
     """
     if last is None or last_age_s > safety.verdict_max_age_s:
-        return Memory(bad_until_s=at_s + safety.hold_off_s, tripped=frozenset(name for name, _ in WEATHER_RULES))
+        return Memory(bad_until_s=at_s + safety.hold_off_s, bad_by=("start",), tripped=ALL_TRIPPED)
     if last.level != "UNSAFE":
         return Memory(bad_until_s=at_s)
     left_s = max(safety.hold_off_s, safety.rain_hold_off_s)
     if last.reopen_after is not None:
         left_s = min(left_s, max(0.0, (last.reopen_after - last.at).total_seconds() - last_age_s))
-    return Memory(bad_until_s=at_s + left_s, tripped=frozenset(name for name, _ in WEATHER_RULES))
+    bad_by: tuple[SafetyCause, ...] = tuple(cause for cause in last.causes if cause != "hold_off")
+    return Memory(bad_until_s=at_s + left_s, bad_by=bad_by, tripped=ALL_TRIPPED)
 
 
-def judge(safety: Safety, seen: Seen, memory: Memory, plc_max_age_s: float) -> tuple[SafetyVerdict, Memory]:
-    """Return the verdict on what is seen, and the memory for the next one."""
+def voided(safety: Safety, at_s: float, memory: Memory) -> Memory:
+    """Return what is left of the memory after a jump of the clock: nothing but a fresh hold-off.
+
+    It lasts until no reading from before the jump counts as fresh any more, however short the hold-off is.
+    """
+    bad_until_s = at_s + max(safety.hold_off_s, safety.stale_s)
+    return Memory(bad_until_s=max(bad_until_s, memory.bad_until_s), bad_by=("clock",), tripped=ALL_TRIPPED)
+
+
+def judge(
+    safety: Safety, seen: Seen, memory: Memory, plc_max_age_s: float, jump: Jump | None = None
+) -> tuple[SafetyVerdict, Memory]:
+    """Return the verdict on what is seen, and the memory for the next one; after a `jump` it begins anew."""
+    if jump is not None:
+        memory = voided(safety, seen.at_s, memory)
     memory = _remember_samples(memory, seen)
-    dangers = _plc_dangers(safety, seen, plc_max_age_s)
     tripped, weather, warnings = _weather(safety, seen, memory)
-    dangers += weather
-    bad_until_s, good_since_s = memory.bad_until_s, memory.good_since_s
+    dangers = [*_plc_dangers(safety, seen, plc_max_age_s), *weather]
+    if jump is not None:
+        dangers.append(("clock", str(jump)))
+    memory = replace(_remember_dangers(safety, seen, memory, dangers), tripped=tripped)
+    latches: list[Reason] = [("latch", f"PLC latched: {reason}") for reason in memory.latched if reason != "boot"]
+    reopen_after = seen.now + timedelta(seconds=memory.bad_until_s - seen.at_s)
+    held = seen.at_s < memory.bad_until_s
+    if "boot" in memory.latched:
+        warnings.append(("boot", "the PLC has booted and has had no heartbeat yet"))
+    level, reasons = _level(dangers + latches, warnings, memory.bad_by, reopen_after if held else None)
+    verdict = SafetyVerdict(
+        level=level,
+        reasons=[words for _, words in reasons if words],
+        causes=list(dict.fromkeys(cause for cause, _ in reasons)),
+        at=seen.now,
+        reopen_after=reopen_after if held and not dangers and not latches else None,
+    )
+    return verdict, memory
+
+
+def _remember_dangers(safety: Safety, seen: Seen, memory: Memory, dangers: list[Reason]) -> Memory:
+    """Begin the hold-off anew while anything is bad; note since when nothing is, but a latch that stays the same."""
+    latched = tuple(seen.plc.latched) if seen.plc else ()
     if dangers:
         hold_off_s = safety.rain_hold_off_s if _rains(seen) else safety.hold_off_s
-        bad_until_s, good_since_s = max(bad_until_s, seen.at_s + hold_off_s), None
-    latched = tuple(seen.plc.latched) if seen.plc else ()
-    if not dangers and (good_since_s is None or latched != memory.latched):
-        good_since_s = seen.at_s
-    latches = [f"PLC latched: {reason}" for reason in latched if reason != "boot"]
-    reopen_after = seen.now + timedelta(seconds=bad_until_s - seen.at_s) if seen.at_s < bad_until_s else None
-    if "boot" in latched:
-        warnings.append("the PLC has booted and has had no heartbeat yet")
-    level, reasons = _level(dangers + latches, warnings, reopen_after)
-    verdict = SafetyVerdict(
-        level=level, reasons=reasons, at=seen.now, reopen_after=None if dangers or latches else reopen_after
-    )
-    return verdict, replace(
-        memory, tripped=tripped, bad_until_s=bad_until_s, good_since_s=good_since_s, latched=latched
-    )
+        bad_until_s = max(memory.bad_until_s, seen.at_s + hold_off_s)
+        before = memory.bad_by if seen.at_s < memory.bad_until_s else ()
+        bad_by = tuple(dict.fromkeys((*before, *(cause for cause, _ in dangers))))
+        return replace(memory, bad_until_s=bad_until_s, bad_by=bad_by, good_since_s=None, latched=latched)
+    same = memory.good_since_s is not None and latched == memory.latched
+    return replace(memory, good_since_s=memory.good_since_s if same else seen.at_s, latched=latched)
 
 
 def reset_is_due(safety: Safety, seen: Seen, memory: Memory) -> bool:
@@ -104,84 +140,82 @@ def _rains(seen: Seen) -> bool:
     return (seen.plc is not None and seen.plc.rain is True) or any(station.rain for station in seen.stations)
 
 
-def _level(dangers: list[str], warnings: list[str], reopen_after: datetime | None) -> tuple[SafetyLevel, list[str]]:
+def _level(
+    dangers: list[Reason], warnings: list[Reason], bad_by: Iterable[SafetyCause], reopen_after: datetime | None
+) -> tuple[SafetyLevel, list[Reason]]:
+    """Return the level with its reasons; those without words only name what a hold-off follows from."""
     if dangers:
         return "UNSAFE", dangers
     if reopen_after is not None:
-        return "UNSAFE", [f"good again; hold-off until {reopen_after:%H:%M:%S}"]
+        hold_off: Reason = ("hold_off", f"good again; hold-off until {reopen_after:%H:%M:%S}")
+        return "UNSAFE", [hold_off, *((cause, "") for cause in bad_by)]
     if warnings:
         return "WARN", warnings
     return "SAFE", []
 
 
-def _plc_dangers(safety: Safety, seen: Seen, plc_max_age_s: float) -> list[str]:
+def _plc_dangers(safety: Safety, seen: Seen, plc_max_age_s: float) -> list[Reason]:
     plc = seen.plc
     if plc is None or plc.link == "down":
-        return ["the PLC does not answer"]
+        return [("fault", "the PLC does not answer")]
     if seen.plc_age_s > plc_max_age_s:
-        return [f"the PLC's last word is {seen.plc_age_s:.0f} s old"]
-    return [
-        text
-        for wrong, text in (
-            (plc.rain is True, "rain"),
-            (plc.rain is None, "the rain contact is unknown"),
-            (plc.emergency_stop is not False, "emergency stop"),
-            (plc.local_key is not False, "local key"),
-            (plc.mains is not True, "no mains"),
-            (plc.ups_percent is None, "the UPS's charge is unknown"),
-            (
-                plc.ups_percent is not None and plc.ups_percent < safety.ups_min_percent,
-                f"UPS at {plc.ups_percent or 0:.0f} % (limit {safety.ups_min_percent:g})",
-            ),
-            (plc.dome == "unknown", "the dome's limit switches contradict each other"),
-        )
-        if wrong
-    ]
+        return [("fault", f"the PLC's last word is {seen.plc_age_s:.0f} s old")]
+    low = plc.ups_percent is not None and plc.ups_percent < safety.ups_min_percent
+    table: tuple[tuple[bool, SafetyCause, str], ...] = (
+        (plc.rain is True, "rain", "rain"),
+        (plc.rain is None, "fault", "the rain contact is unknown"),
+        (plc.emergency_stop is not False, "people", "emergency stop"),
+        (plc.local_key is not False, "people", "local key"),
+        (plc.mains is not True, "power", "no mains"),
+        (plc.ups_percent is None, "power", "the UPS's charge is unknown"),
+        (low, "power", f"UPS at {plc.ups_percent or 0:.0f} % (limit {safety.ups_min_percent:g})"),
+        (plc.dome == "unknown", "fault", "the dome's limit switches contradict each other"),
+    )
+    return [(cause, words) for wrong, cause, words in table if wrong]
 
 
-def _weather(safety: Safety, seen: Seen, memory: Memory) -> tuple[frozenset[str], list[str], list[str]]:
+def _weather(safety: Safety, seen: Seen, memory: Memory) -> tuple[frozenset[str], list[Reason], list[Reason]]:
     """Judge the stations together: the worst value counts, and at least one of them has to be fresh and alive."""
     fresh = [station for station in seen.stations if _is_alive(safety, station, memory, seen.now)]
     if not fresh:
-        return memory.tripped, ["no weather station has fresh values"], []
+        return memory.tripped, [("stale", "no weather station has fresh values")], []
     tripped: set[str] = set()
-    dangers: list[str] = []
-    warnings: list[str] = []
-    for name, unit in WEATHER_RULES:
+    dangers: list[Reason] = []
+    warnings: list[Reason] = []
+    for name, unit, cause in WEATHER_RULES:
         rule: Rule = getattr(safety, name)
         known = [value for station in fresh if _is_number(value := getattr(station, name))]
         label = name.split("_")[0]
         if not known:
-            dangers.append(f"{label} is unknown")
+            dangers.append(("stale", f"{label} is unknown"))
             tripped |= memory.tripped & {name}
             continue
         worst = max(known)
         limit = rule.clear if name in memory.tripped else rule.limit
         if worst > limit:
             tripped.add(name)
-            dangers.append(f"{label} {worst:.1f} {unit} (limit {limit:g})")
+            dangers.append((cause, f"{label} {worst:.1f} {unit} (limit {limit:g})"))
         elif rule.warn is not None and worst > rule.warn:
-            warnings.append(f"{label} {worst:.1f} {unit} (warning at {rule.warn:g})")
+            warnings.append((cause, f"{label} {worst:.1f} {unit} (warning at {rule.warn:g})"))
     dangers += _cold_and_damp(safety, fresh)
     return frozenset(tripped), dangers, warnings
 
 
-def _cold_and_damp(safety: Safety, fresh: list[WeatherState]) -> list[str]:
-    dangers: list[str] = []
+def _cold_and_damp(safety: Safety, fresh: list[WeatherState]) -> list[Reason]:
+    dangers: list[Reason] = []
     for station in fresh:
-        temperature_c, dew_point_c = station.temperature_c, station.dew_point_c
         if station.rain is not False:
-            dangers.append(f"{station.station}: rain" if station.rain else f"{station.station}: rain is unknown")
+            known: Reason = ("rain", f"{station.station}: rain")
+            dangers.append(known if station.rain else ("stale", f"{station.station}: rain is unknown"))
+        temperature_c, dew_point_c = station.temperature_c, station.dew_point_c
         if temperature_c is None or dew_point_c is None or not math.isfinite(temperature_c - dew_point_c):
-            dangers.append(f"{station.station}: temperature or dew point is unknown")
+            dangers.append(("stale", f"{station.station}: temperature or dew point is unknown"))
             continue
-        spread_c = temperature_c - dew_point_c
-        if spread_c < safety.dew_point_spread_min_c:
-            dangers.append(
-                f"dew point {spread_c:.1f} °C below the temperature (limit {safety.dew_point_spread_min_c:g})"
-            )
+        spread_c, least_c = temperature_c - dew_point_c, safety.dew_point_spread_min_c
+        if spread_c < least_c:
+            dangers.append(("dew_point", f"dew point {spread_c:.1f} °C below the temperature (limit {least_c:g})"))
         if temperature_c < safety.temperature_min_c:
-            dangers.append(f"temperature {temperature_c:.1f} °C (limit {safety.temperature_min_c:g})")
+            dangers.append(("cold", f"temperature {temperature_c:.1f} °C (limit {safety.temperature_min_c:g})"))
     return dangers
 
 

@@ -32,7 +32,7 @@ from pyros.messages.store import Commit, Committed
 from pyros.sky.night import Night, date_of, night_of
 from pyros.sky.visibility import NightSky
 from pyros.store.database import Reader, open_reader
-from pyros.store.quota import Reservation, balance, open_reservations
+from pyros.store.quota import Reservation, balance, held_by
 from pyros.store.repositories import SequenceTree, current_schedule, observable_sequences
 
 COMMIT_S = 20.0
@@ -92,7 +92,7 @@ class Scheduler(Actor):
     def _plan(self, message: MakeSchedule, answer: Deferred, tries: int) -> None:
         statuses = ("OBSERVABLE", "PLANNED", "EXECUTING")
         trees = {str(tree.id): tree for tree in observable_sequences(self._store, statuses)}
-        held = {tree.id: open_reservations(self._store, tree.id) for tree in trees.values() if tree.user_id is not None}
+        held = held_by(self._store, [tree.id for tree in trees.values() if tree.user_id is not None])
         night, sky = self._tonight(self._date())
         now = self.clock.now()
         problem = problem_of(
@@ -164,7 +164,7 @@ class Scheduler(Actor):
 
     def _close_night(self, schedule_id: int, tries: int = TRIES) -> None:
         planned = observable_sequences(self._store, ("PLANNED",))
-        held = {tree.id: open_reservations(self._store, tree.id) for tree in planned}
+        held = held_by(self._store, [tree.id for tree in planned])
 
         def closed(reply: Answer) -> None:
             schedule = current_schedule(self._store)

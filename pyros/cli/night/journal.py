@@ -21,9 +21,16 @@ TRANSFER = "-transfer"
 
 
 class Journal:
-    """Writes the log. `addresses` are the observatory's, by device: they differ from run to run and are left out."""
+    """Writes the log, beside the store. What differs from run to run is left out.
+
+    Parameters
+    ----------
+    addresses
+        The observatory's, by device: the device's name stands in their place.
+    """
 
     def __init__(self, path: Path, clock: Clock, addresses: Mapping[str, str]) -> None:
+        self._folder = f"{path.parent}/".encode()
         self._file: BufferedWriter = path.open("wb")
         self._clock = clock
         self._encoder = msgspec.json.Encoder()
@@ -62,7 +69,7 @@ class Journal:
         if b"127.0.0.1:" in encoded:
             for address, name in self._names.items():
                 encoded = encoded.replace(address, name)
-        self._file.write(encoded + b"\n")
+        self._file.write(encoded.replace(self._folder, b"") + b"\n")
 
     def close(self) -> None:
         """End the log."""

@@ -20,6 +20,15 @@ class Said:
     message: Message
 
 
+@dataclass(frozen=True)
+class Order:
+    """What an operator ordered, when it was answered, and the answer's name (`Done`, `Refused`)."""
+
+    at: datetime
+    command: str
+    answer: str
+
+
 @dataclass
 class NightRecord:
     """Filled while the night runs. `begins` and `ends` bound the dark time (Sun below the limit)."""
@@ -43,6 +52,8 @@ class NightRecord:
     readouts: list[tuple[datetime, datetime]] = field(default_factory=list[tuple[datetime, datetime]])
     transients: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The truth: {ra_deg, dec_deg, t0, mag_at_60s, alpha}."""
+    orders: list[Order] = field(default_factory=list[Order])
+    """Operators' orders that were answered."""
     wall_s: float = 0.0
     cpu_s: float = 0.0
     _level: str = ""

@@ -1,7 +1,8 @@
 """Runs one night on the virtual clock: real actors, real drivers, real loopback sockets, simulated devices.
 
 Gateway and web take no part; people's commands are timers. The night begins at sunset and is over half an hour after
-the dark time, when the dome has to be closed and the telescope parked.
+the dark time, when the dome has to be closed and the telescope parked. The daemon runs under a simulated service
+manager: whenever it ends, or is killed, the next one goes on with the same night.
 """
 
 from __future__ import annotations
@@ -10,55 +11,41 @@ import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from pyros.actors.environment import Environment
-from pyros.actors.kernel import Supervisor, System
-from pyros.actors.tree import specs
-from pyros.cli.night.journal import Journal
+from pyros.cli.night.process import Machine
 from pyros.cli.night.record import NightRecord
-from pyros.cli.operators import operator_message
-from pyros.cli.simulation.daemon import simulated_settings, start_daemon, start_pool
+from pyros.cli.night.stage import NightError, Order, Stage
+from pyros.cli.simulation.daemon import simulated_settings, start_pool
 from pyros.cli.simulation.default_scenario import default_scenario
-from pyros.cli.simulation.masters import prepare_masters
-from pyros.cli.simulation.requests import USER, programme, routine_requests
 from pyros.clock import VirtualClock
 from pyros.config import Settings
-from pyros.messages.base import Failed, Refused
-from pyros.messages.people import AddUser
-from pyros.messages.system import Crash, Shutdown
-from pyros.sky.night import Night, crossing, night_of
+from pyros.sky.night import crossing, night_of
 from pyros.sky.site import Site
 from simulators.observatory import Observatory
+from simulators.receiver import Receiver
 from simulators.scenario import Scenario
 from simulators.world import Site as SimulatedSite
 
-AFTER = timedelta(minutes=30)
-MODELLED_BOOT_S = 5.0
+__all__ = ["NightError", "Order", "run_night"]
+
+BEFORE = timedelta(minutes=10)
+CENTRES = ("ic", "fsc")
 
 
-class NightError(RuntimeError):
-    """A night that cannot be run; one line says why."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What `pyros night` was asked for."""
-
-    on: date
-    seed: int
-    folder: Path
-    scenario: Path | None = None
-    requests: int = 60
-    quiet: bool = False
-    """No default scenario: nothing happens but the night."""
-
-
-def run_night(order: Order, progress: Callable[[datetime], None] = lambda now: None) -> NightRecord:  # noqa: ARG005
+def run_night(
+    order: Order,
+    progress: Callable[[datetime], None] = lambda now: None,  # noqa: ARG005 - nobody looks by default
+    pool: Executor | None = None,
+) -> NightRecord:
     """Run a night and return its record.
+
+    Parameters
+    ----------
+    pool
+        Where images are analysed; by default a process of its own.
 
     Raises
     ------
@@ -67,11 +54,12 @@ def run_night(order: Order, progress: Callable[[datetime], None] = lambda now: N
     """
     _check_folder(order.folder)
     started_s, cpu_s = time.perf_counter(), _cpu_s()
-    pool = start_pool(1)
+    analysts = pool or start_pool(1)
     try:
-        record = _run(order, pool, progress)
+        record = _run(order, analysts, progress)
     finally:
-        pool.shutdown(cancel_futures=True)
+        if pool is None:
+            analysts.shutdown(cancel_futures=True)
     record.wall_s, record.cpu_s = time.perf_counter() - started_s, _cpu_s() - cpu_s
     return record
 
@@ -103,106 +91,48 @@ def _run(order: Order, pool: Executor, progress: Callable[[datetime], None]) -> 
     if scenario is None:
         text = "" if order.quiet else default_scenario(order.seed, site, night.begins, night.ends)
         scenario = Scenario.parse(text)
-    start = (crossing(site, order.on, 0.0)[0] or night.begins) - timedelta(minutes=10)
+    start = (crossing(site, order.on, 0.0)[0] or night.begins) - BEFORE
     clock = VirtualClock(start.replace(microsecond=0))
-    simulated_site = SimulatedSite(site.longitude_deg, site.latitude_deg, site.height_m)
-    with Observatory(
-        clock, order.seed, simulated_site, night.begins, catalogue_dir=order.folder / "catalogue"
-    ) as observatory:
-        settings = simulated_settings(
-            observatory.urls, scenario.overrides, order.folder, seed=order.seed, store={"synchronous": "off"}
-        )
-        return _play(order, scenario, settings, night, clock, observatory, pool, progress)
+    with ExitStack() as stack:
+        observatory = stack.enter_context(_observatory(order, site, night.begins, clock))
+        receivers = _receivers(scenario, observatory, stack)
+        settings = _settings(order, scenario, observatory, receivers)
+        stage = Stage(order, scenario, settings, night, Machine(clock), observatory, receivers, pool)
+        return stage.play(progress)
 
 
-def _play(
-    order: Order,
-    scenario: Scenario,
-    settings: Settings,
-    night: Night,
-    clock: VirtualClock,
-    observatory: Observatory,
-    pool: Executor,
-    progress: Callable[[datetime], None],
-) -> NightRecord:
-    assert night.begins is not None and night.ends is not None  # noqa: S101, PT018 - checked by the caller
-    for name, camera in settings.devices.camera.items():
-        filters = sorted({request.filter for request in routine_requests(order.seed, order.requests)} | {"g", "r", "i"})
-        prepare_masters(order.folder / "masters", name, camera, clock.now() - timedelta(hours=3), order.seed, filters)
-    journal = Journal(order.folder / "events.jsonl", clock, observatory.urls)
-    environment = Environment.of(settings, order.folder, pool, device_journal=journal.transact)
-    record = NightRecord(
-        night=str(order.on),
+def _observatory(order: Order, site: Site, begins: datetime, clock: VirtualClock) -> Observatory:
+    return Observatory(
+        clock,
+        order.seed,
+        SimulatedSite(site.longitude_deg, site.latitude_deg, site.height_m),
+        begins,
+        image_px=order.pixels,
+        catalogue_dir=order.folder / "catalogue",
+    )
+
+
+def _receivers(scenario: Scenario, observatory: Observatory, stack: ExitStack) -> dict[str, Receiver]:
+    """Open the centres, if the scenario does anything to one."""
+    if not any("centre" in event.keys for event in scenario.events):
+        return {}
+    receivers = {name: Receiver(observatory.world, name) for name in CENTRES}
+    for receiver in receivers.values():
+        observatory.urls[f"centre:{receiver.name}"] = receiver.start()
+        stack.callback(receiver.stop)
+    return receivers
+
+
+def _settings(order: Order, scenario: Scenario, observatory: Observatory, receivers: dict[str, Receiver]) -> Settings:
+    news = [{"name": name, "url": observatory.urls[f"centre:{name}"]} for name in receivers]
+    settings = simulated_settings(
+        observatory.urls,
+        {"courier": {"destination": news}, **scenario.overrides},
+        order.folder,
         seed=order.seed,
-        site=settings.site.model_dump(),
-        begins=night.begins,
-        ends=night.ends,
-        state_folder=order.folder,
+        store={"synchronous": "off"},
     )
-    system, supervisor = start_daemon(environment, clock, specs(environment, gateway=False))
-    system.keep_journal(journal.deliver)
-    system.events.tap(lambda actor, message: record.hear(clock.now(), actor, message))
-    try:
-        clock.run(until=clock.now() + timedelta(seconds=MODELLED_BOOT_S))
-        _submit_requests(system, order)
-        for at, event in scenario.play(observatory.world, {"vtp": observatory.broker.send}):
-            clock.call_at(at, _action(system, event))
-        _run_until(clock, night.ends + AFTER, supervisor, progress)
-        if supervisor.exit_status:
-            raise NightError(f"the supervisor gave up at {clock.now():%H:%M:%S}: {_last_fault(system)}")
-        system.tell("supervisor", Shutdown(cause="the night is over"))
-        clock.run(until=clock.now() + timedelta(minutes=10), done=supervisor.finished.is_set)
-    finally:
-        journal.close()
-    _observe(record, observatory)
-    return record
-
-
-def _submit_requests(system: System, order: Order) -> None:
-    """Bring in the users' requests as users would: by messages."""
-    account = AddUser(name=USER, email="astronomer@example.org", role="observer", password_hash="!")  # noqa: S106 - no login
-    orders = [("user_manager", account), ("routine_manager", programme())]
-    orders += [("routine_manager", request) for request in routine_requests(order.seed, order.requests)]
-    for actor, message in orders if order.requests else []:
-        reply = system.ask(actor, message, 30.0)
-        if isinstance(reply, Refused | Failed):
-            raise NightError(f"{actor} did not take {type(message).__name__}: {reply.reason}")
-
-
-def _action(system: System, event: dict[str, Any]) -> Callable[[], None]:
-    """Return what an event of the scenario does that is not the simulated world's business."""
-    if event["kind"] == "actor":
-        how = event["fault"]
-        if how not in {"raise", "exit", "hang"}:
-            raise NightError(f"scenario: actor fault {how!r} is not played yet; there are raise, exit and hang")
-        return lambda: system.tell(event["actor"], Crash(how=how))
-    if event["kind"] == "operator":
-        actor, message = operator_message(event["command"])
-        return lambda: system.tell(actor, message, user="operator")
-    raise NightError(f"scenario: {', '.join(key for key in event if key != 'kind')} of environment is not played yet")
-
-
-def _run_until(
-    clock: VirtualClock, end: datetime, supervisor: Supervisor, progress: Callable[[datetime], None]
-) -> None:
-    while clock.now() < end and not supervisor.finished.is_set():
-        clock.run(until=min(clock.now() + timedelta(minutes=10), end), done=supervisor.finished.is_set)
-        progress(clock.now())
-
-
-def _last_fault(system: System) -> str:
-    return (
-        f"{system.dead_letters[-1].to}: {system.dead_letters[-1].reason[-2000:]}" if system.dead_letters else "unknown"
-    )
-
-
-def _observe(record: NightRecord, observatory: Observatory) -> None:
-    observer = observatory.observer
-    occupied = {kind: [(one.start, one.end) for one in spans] for kind, spans in observer.occupancy().items()}
-    record.exposures, record.slews, record.readouts = occupied["exposing"], occupied["slewing"], occupied["readout"]
-    record.dome = observer.dome_history()
-    record.violations = [{"t": one.t, "rule": one.rule, "detail": one.detail} for one in observer.violations]
-    record.transients = [
-        {"ra_deg": one.ra_deg, "dec_deg": one.dec_deg, "t0": one.t0, "mag_at_60s": one.mag_at_60s, "alpha": one.alpha}
-        for one in observatory.world.transients
-    ]
+    smaller = {
+        name: camera.model_copy(update={"pixels": order.pixels}) for name, camera in settings.devices.camera.items()
+    }
+    return settings.model_copy(update={"devices": settings.devices.model_copy(update={"camera": smaller})})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +14,12 @@ from typing import Any
 
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import ChildSpec, Supervisor, System, start_supervisor
-from pyros.actors.make_safe import make_safe
+from pyros.actors.make_safe import CLOSED_WITHIN_S, Closing, make_safe
 from pyros.clock import Clock
 from pyros.config import Settings, parse
 from pyros.messages.base import Event, State
+from pyros.messages.system import DeadLetter
+from pyros.sky import configure_iers
 
 Tap = Callable[[str, Event | State], None]
 CAMERA = {"pixels": 512, "field_arcmin": 26.0, "gain_e_per_adu": 1.5, "read_noise_e": 8.0, "cooler_c": -20.0}
@@ -60,17 +64,27 @@ def simulated_settings(
 
 
 def start_pool(workers: int) -> Executor:
-    """Start the processes that analyse images, before any thread exists that a fork could harm."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), initializer=_begin_worker)
-    for future in [pool.submit(_warm_up) for _ in range(workers)]:
+    """Start the processes that analyse images, before any thread of ours exists that a fork could harm.
+
+    What they need is imported before they fork, so that it is loaded once and is there at once.
+    """
+    import pyros.actors.analyzer.analysis  # noqa: F401 # pyright: ignore[reportUnusedImport] - the import is the work
+
+    configure_iers()
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(os.getpid(),))
+    for future in [pool.submit(os.getpid) for _ in range(workers)]:
         future.result(timeout=60)
     return pool
 
 
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the daemon's business
+def _begin_worker(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):  # ctrl-C and a closed terminal are the daemon's business
+        signal.signal(number, signal.SIG_IGN)
     die_with_parent()
+    if os.getppid() != parent:  # it died in the meantime
+        os._exit(1)
 
 
 def die_with_parent() -> None:
@@ -80,13 +94,6 @@ def die_with_parent() -> None:
 
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def _warm_up() -> None:
-    import pyros.actors.analyzer.analysis  # noqa: F401 # pyright: ignore[reportUnusedImport] - the import is the work
-    from pyros.sky import configure_iers
-
-    configure_iers()
 
 
 def end_pool(pool: Executor) -> None:
@@ -115,15 +122,25 @@ def start_daemon(
     system = System(clock, environment.boot)
     for tap in taps:
         system.events.tap(tap)
-    plc_url = environment.settings.devices.plc.url
-    telescope_url = environment.settings.devices.telescope.url
+
+    def still_at_work() -> None:
+        with contextlib.suppress(OSError):  # closing goes on without systemd
+            if (notify := rules.get("notify")) is not None:
+                notify("WATCHDOG=1")
+
+    def close_and_park(cause: str) -> None:
+        closing = Closing.of(environment.settings)
+        problem = make_safe(closing, clock, cause, closed_within_s=CLOSED_WITHIN_S, meanwhile=still_at_work)
+        if problem:
+            system.bury(DeadLetter(to="plc", message="make safe", reason=f"THE DOME MAY BE OPEN: {problem}"))
+
     supervisor = start_supervisor(
         system,
         lambda context: Supervisor(
             context,
             specs,
             seed=environment.settings.seed,
-            make_safe=lambda cause: make_safe(plc_url, clock, cause, telescope_url=telescope_url),
+            make_safe=close_and_park,
             **rules,
         ),
     )

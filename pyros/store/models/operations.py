@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from peewee import AutoField, BooleanField, CharField, Check, FloatField, ForeignKeyField, IntegerField, TextField
 
+from pyros.store.lives import statuses
 from pyros.store.models.columns import JsonField, Row, UtcDateTimeField, one_of, within
 
 DEVICE_KINDS = ("telescope", "camera", "filter_wheel", "focuser", "plc", "weather")
-OUTBOX_STATUSES = ("PENDING", "SENT", "FAILED")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -55,15 +55,16 @@ class Filter(Row):
 class Outbox(Row):
     """Something to be sent outside; written in the commit of what it tells, sent once, in order."""
 
+    life = "outbox"
     id = AutoField(help_text="row number, the order of sending")
-    destination = CharField(help_text="IC, FSC, mail or another of the courier's places")
+    destination = CharField(help_text="name of the destination, as in the configuration")
     subject = CharField(help_text="what it is about")
     dedup_key = CharField(unique=True, help_text="names the fact told; a second row with it is refused")
-    payload = JsonField(help_text="the content")
-    status = CharField(default="PENDING", help_text="PENDING, SENT or FAILED (given up)")
+    payload = JsonField(help_text="what is sent: schema, id, topic, subject, at, site, content")
+    status = CharField(help_text="life of the row, see docs/lives.md; FAILED: the destination refused it")
     attempts = IntegerField(default=0, help_text="number of tries so far")
     created_at = UtcDateTimeField(help_text="instant at which it was written")
-    next_attempt_at = UtcDateTimeField(null=True, help_text="not tried again before this instant")
+    next_attempt_at = UtcDateTimeField(null=True, help_text="when it is tried again, as of the last failure")
     sent_at = UtcDateTimeField(null=True, help_text="instant at which the far end had it")
     last_error = TextField(default="", help_text="why the last try failed")
 
@@ -72,7 +73,7 @@ class Outbox(Row):
 
         indexes: ClassVar = [(("status", "destination", "id"), False)]
         constraints: ClassVar = [
-            one_of("outbox", "status", OUTBOX_STATUSES),
+            one_of("outbox", "status", statuses("outbox")),
             within("outbox", "attempts", "attempts >= 0"),
             Check("(status = 'SENT') = (sent_at IS NOT NULL)", "outbox_sent_has_instant"),
         ]

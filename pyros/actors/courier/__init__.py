@@ -1,0 +1,1 @@
+"""What leaves the observatory: the outbox's rows, and who delivers them."""

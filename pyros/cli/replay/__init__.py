@@ -1,0 +1,1 @@
+"""`pyros replay`: shows a recording of the flight recorder, and feeds it to an actor."""
