@@ -5,13 +5,22 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format system clean
+.PHONY: run test chaos check format system clean
 
 run: $(READY)
 	$(BIN)/pyros demo
 
 test: $(READY) system
 	$(BIN)/python -m pytest $(TESTS)
+
+# Hours of random trouble; both print their seeds and totals. For example: make chaos NIGHTS=10 KILLS=20 SEED=7 JOBS=1
+SEED ?= 1
+NIGHTS ?= 100
+KILLS ?= 200
+JOBS ?= 2
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos.chaos_nights --nights $(NIGHTS) --seed $(SEED) --jobs $(JOBS)
+	$(BIN)/python -m tests.chaos.kill_nights --kills $(KILLS) --seed $(SEED)
 
 check: $(READY)
 	$(BIN)/ruff check .

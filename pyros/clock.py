@@ -30,7 +30,7 @@ from concurrent.futures import Future, wait
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from pyros.timers import Timer, TimerQueue
+from pyros.timers import Timer, TimerQueue, checked_delay_s
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STALL_S = 60.0
@@ -171,7 +171,7 @@ class WallClock(Clock):
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """See `Clock.call_later`."""
-        due_s = self.monotonic_s() + _checked_delay_s(delay_s)
+        due_s = self.monotonic_s() + checked_delay_s(delay_s)
         timer = Timer(math.ceil(due_s * 1e6), callback)
         with self._lock:
             self._timers.push(timer)
@@ -269,7 +269,7 @@ class VirtualClock(Clock):
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """See `Clock.call_later`. Timers due at the same microsecond fire in the order in which they were set."""
-        timer = Timer(self._now_us + round(_checked_delay_s(delay_s) * 1e6), callback)
+        timer = Timer(self._now_us + round(checked_delay_s(delay_s) * 1e6), callback)
         with self.lock:
             self._timers.push(timer)
         return timer
@@ -392,12 +392,6 @@ class VirtualClock(Clock):
                 return None
             self._now_us = max(self._now_us, due_us)
             return self._timers.pop()
-
-
-def _checked_delay_s(delay_s: float) -> float:
-    if not math.isfinite(delay_s):
-        raise ValueError(f"a delay of {delay_s} s has no end; every wait has a deadline")
-    return max(0.0, delay_s)
 
 
 def _to_micros(when: datetime) -> int:

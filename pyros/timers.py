@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 
 FEWEST_SWEPT = 256
@@ -55,3 +56,10 @@ class TimerQueue:
     def pop(self) -> Timer:
         """Take out the first timer; call `next_due_us` before."""
         return heapq.heappop(self._heap)[2]
+
+
+def checked_delay_s(delay_s: float) -> float:
+    """Return the seconds until a call, none for what is past; raises `ValueError` if they have no end."""
+    if not math.isfinite(delay_s):
+        raise ValueError(f"a delay of {delay_s} s has no end; every wait has a deadline")
+    return max(0.0, delay_s)

@@ -5,9 +5,10 @@ Rules: `exposing under a dome that is not open`, `exposing by daylight`, `pointi
 `dome opening in bad weather`, `dome open in rain`, `dome open in bad weather`, `dome open by daylight`, `dome open
 without a heartbeat`, `roof over an unparked tube`. A rule that stays broken is one violation, noted when it begins.
 
-What nobody could have done is nobody's fault: a dome whose mechanism is stuck, or that a hand holds, is judged again
-when it has been free for as long as closing may take; a station that stands still or lies convincingly is believed for
-as long as documented; a camera that hears nothing exposes on; what a dead process left exposing is for the next one to end.
+A dome that is open in rain is always a violation. Otherwise what nobody could have done is nobody's fault: a dome
+that is stuck, or that a hand holds, is judged again when it has been free for as long as closing may take; a station
+that stands still or lies convincingly is believed for as long as documented; a camera that hears nothing exposes on,
+and what a dead process left exposing is for the next one to end.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ BELIEVED_S = 900.0
 """How long a station that stands still may be believed."""
 DAYLIGHT_ALLOWED_S = 600.0
 FOR_EVER = timedelta(days=365)
+IN_RAIN = "dome open in rain"
 CLEARS_ITSELF = Latch.RAIN | Latch.BOOT
 OPEN_SKY_KINDS = frozenset({"light", "flat"})
 
@@ -198,7 +200,7 @@ class Observer:
         bad = None if self._is_deceived(unix_s) else self._bad_weather(unix_s)
         beat_s, deadman_s = self._beat(unix_s)
         for rule, wrong, allowed_s, detail in (
-            ("dome open in rain", self.world.rain.at(unix_s), CLOSING_ALLOWED_S, "it rains"),
+            (IN_RAIN, self.world.rain.at(unix_s), CLOSING_ALLOWED_S, "it rains"),
             ("dome open in bad weather", bad is not None, REACTION_ALLOWED_S, bad),
             ("dome open by daylight", sun_deg > SUN_LIMIT_DEG, DAYLIGHT_ALLOWED_S, f"the Sun is at {sun_deg:.1f}°"),
             ("dome open without a heartbeat", beat_s > deadman_s, CLOSING_ALLOWED_S, f"the last {beat_s:.0f} s ago"),
@@ -206,7 +208,7 @@ class Observer:
             since_s = self._since_s.setdefault(rule, unix_s) if wrong and is_open else unix_s
             if not (wrong and is_open):
                 self._since_s.pop(rule, None)
-            late = unix_s - since_s > allowed_s and free_s > allowed_s
+            late = unix_s - since_s > allowed_s and (free_s > allowed_s or rule == IN_RAIN)
             self._judge(rule, now, late, f"still open {allowed_s:g} s later: {detail}")
 
     def _is_hindered(self, unix_s: float) -> bool:

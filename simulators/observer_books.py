@@ -1,9 +1,10 @@
 """An independent auditor: what the store says of a night, against what the simulated world itself has recorded.
 
 It reads the store's files with SQLite alone and the log of deliveries with JSON alone, and shares no code with PyROS.
-Rules: a frame that is recorded was exposed, once, where it says, and lies on disk; what is recorded as done is not exposed again; what
-was exposed to its end is recorded, unless something went wrong just then; plans, sequences and quota agree with the
-frames; a night begins once; what was acknowledged to a broker is in the store; news have left once each, in order.
+Rules: a frame that is recorded was exposed, once, where it says, and lies on disk; what is recorded as done is not
+exposed again; what was exposed to its end is recorded, unless something went wrong just then; plans, sequences and
+quota agree with the frames; a night begins once; what was acknowledged to a broker is in the store; news have left once
+each, in order.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SAME_LENGTH_S = 0.2
 EXCUSED_S = 240.0
 """How long after a trouble a frame may still be lost to it: an exposure that it interrupted, its readout, a restart."""
 OFF_TARGET_DEG = 0.25
-"""Farther from what the store says, and a target is out of the field. It holds a machine's UTC that is a minute wrong."""
+"""Farther from what the store says, a target is out of the field; a machine's UTC may be half a minute off."""
 SKY = "light"
 
 
@@ -105,7 +106,7 @@ def _unix_s(value: Any) -> float:
 def _frames(store: sqlite3.Connection) -> list[_Frame]:
     columns = "file, plan_id, number, start, exposure_s, camera, ra_deg, dec_deg"
     return [
-        _Frame(*row[:3], _unix_s(row[3]), *row[4:6], None if row[6] is None else (row[6], row[7]))
+        _Frame(row[0], row[1], row[2], _unix_s(row[3]), row[4], row[5], None if row[6] is None else (row[6], row[7]))
         for row in _rows(store, f"SELECT {columns} FROM image WHERE kind = 'light' ORDER BY id")  # noqa: S608 - our own words
     ]
 

@@ -176,6 +176,7 @@ def _start(settings: Settings, clock: WallClock, seed: int, running: contextlib.
         lines.append(f"{name:20} {url}")
 
     mount, plc = SimulatedMount(world), PlcServer(SimulatedPlc(world))
+    plc.plc.needs_park = settings.dome.parks_first
     session = TcpServer(clock, world.faults, mount.name, lambda link: Lx200Session(mount, link))
     world.pointing(clock.now())  # loads astropy, so that the first client is answered in time
     serve("telescope", devices.telescope.url, session.start, session.stop)

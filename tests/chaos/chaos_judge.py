@@ -10,6 +10,7 @@ from chaos_nights import MOST_SHUT, Result
 from pyros.cli.night.report import find
 from pyros.messages.night import NightEnded, NightStarted
 from pyros.messages.system import ActorRestarted
+from simulators.observer import CLOSING_ALLOWED_S, IN_RAIN
 from simulators.observer_books import Books, audit
 from simulators.observer_hours import CLOSED_S, RESTART_S, STEP_S, Span, closed_by_people, hours, spoiled_by
 from simulators.physics_timeline import from_unix_s, to_unix_s
@@ -36,9 +37,10 @@ def judged(drawn, record, observatory, folder: Path) -> Result:
         offsets_s=_offsets(scenario),
         troubles=_troubles(scenario, world, record),
         announced=_announced(record),
+        taken=record.news,
         acknowledged=[one.ivorn for one in observatory.broker.answers if one.role == "ack"],
     )
-    broken = [*observer.violations, *audit(books)]
+    broken = [one for one in observer.violations if not _is_nobodys_fault(one, observer)] + audit(books)
     return Result(
         seed=drawn.seed,
         night=record.night,
@@ -56,6 +58,12 @@ def judged(drawn, record, observatory, folder: Path) -> Result:
         shut=[f"{from_unix_s(at_s):%Y-%m-%dT%H:%M:%S}" for at_s in found.shut[:MOST_SHUT]],
         events=hashlib.sha256((folder / "events.jsonl").read_bytes()).hexdigest(),
     )
+
+
+def _is_nobodys_fault(violation, observer) -> bool:
+    """Tell whether it rained into a dome that could not close."""
+    at_s = to_unix_s(violation.t)
+    return violation.rule == IN_RAIN and observer.hindered(at_s - CLOSING_ALLOWED_S, at_s)
 
 
 def _offsets(scenario) -> list[float]:

@@ -55,7 +55,7 @@ class Result:
     """Digest of events.jsonl."""
 
 
-class _NoAnalysis(Executor):
+class NoAnalysis(Executor):
     """Images are not analysed in nights that are about other things; the analyzer takes that as a broken pool."""
 
     def submit(self, *_, **__):
@@ -103,7 +103,7 @@ def _played(drawn, folder: Path, script: Path) -> Result:
             operator_resets_after_s=OPERATOR_COMES_S,
             attend=attend,
         )
-        record = run_night(order, pool=_NoAnalysis())
+        record = run_night(order, pool=NoAnalysis())
         overdue += ledger.unanswered(worlds[-1].world.clock.monotonic_s())
     result = judged(drawn, record, worlds[-1], folder / "night")
     result.asked, result.answered = ledger.asked, ledger.answered

@@ -205,7 +205,7 @@ def _burst(script: _Script) -> None:
     )  # fmt: skip
 
 
-ROLL_OFF = 0.0
+ROLL_OFF = 0.2
 """Share of nights under a roof that needs the tube parked."""
 LOTTERY = (
     (_crash, 5.0),
@@ -221,6 +221,7 @@ LOTTERY = (
     (_mains, 0.5),
     (_network, 0.4),
     (_disk, 0.6),
+    (_centre, 0.5),
     (_clock, 0.4),
     (_people, 0.8),
     (_burst, 1.5),

@@ -18,7 +18,7 @@ from pyros.clock import WallClock
 from pyros.config import parse
 from pyros.messages.devices import Slewed, TelescopeState
 from pyros.messages.people import Account
-from pyros.messages.system import ChildRow, GatewayState, SupervisorState
+from pyros.messages.system import ChildRow, GatewayState, Shutdown, SupervisorState
 
 DEVICES = {"telescope": {"url": "lx200+tcp://localhost:1"}, "plc": {"url": "modbus://localhost:1"}}
 
@@ -103,7 +103,7 @@ class Supervised:
         self.gateways: list[Gateway] = []
         self.system = System(WallClock(), 7)
         specs = [ChildSpec("telescope", Mount), ChildSpec("gateway", lambda context: self._make(context, folder))]
-        start_supervisor(self.system, lambda context: Supervisor(context, specs))
+        self.supervisor = start_supervisor(self.system, lambda context: Supervisor(context, specs))
         until(lambda: self.row().status == "up")
 
     def _make(self, context: Context, folder: Path) -> Gateway:
@@ -127,7 +127,8 @@ def supervised():
         try:
             yield running, Path(folder) / "g"
         finally:
-            running.gateways[-1].lease.revoke()
+            running.system.tell("supervisor", Shutdown(cause="the test is over"))
+            assert running.supervisor.finished.wait(10.0)
 
 
 @contextlib.contextmanager

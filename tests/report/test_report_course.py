@@ -231,6 +231,22 @@ def test_darks_under_a_closed_dome_are_calibration(stage):
     assert lost(stage)["calibration"] == 270.0
 
 
+def test_the_time_without_a_daemon_and_its_hold_off_are_a_fault(stage):
+    opened(stage).planning(s(0), "first", [])
+    stage.say(s(2000), "daemon", ActorFailed(actor="daemon", epoch=1, cause="killed", message="process"))
+    stage.dome(s(2000), "open", "closing", "command")
+    stage.say(s(2005), "daemon", ActorRestarted(actor="daemon", epoch=2, cause="killed", away_s=5.0))
+    stage.monitor(s(2005), "UNSAFE", "no verdict yet")
+    stage.say(s(2005), "majordome", MajordomeState(mode="closed", why="start", since=s(2005)))
+    stage.safety(s(2006), "UNSAFE", "good again; hold-off until 02:13:00")
+    stage.safety(s(2605), "SAFE")
+    stage.mode(s(2605), "closed", "opening", "night and weather allow")
+    stage.mode(s(2665), "opening", "observing", "the dome is open")
+    stage.dome(s(2665), "opening", "open", "command")
+    stage.planning(s(2665), "the dome is open", [])
+    assert lost(stage) == {"fault": 665.0, "no_target": 6535.0, "exposing": 0.0}
+
+
 def test_a_lockdown_is_a_pause(stage):
     opened(stage).planning(s(0), "first", [])
     state = MajordomeState(mode="stopped", why="lockdown by eve: storm", since=s(3600), locked_by="eve")

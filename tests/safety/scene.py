@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from itertools import pairwise
 
+from scene_sequences import TARGET, Sequences
+
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import Supervisor, System, start_supervisor
 from pyros.actors.kernel.envelope import StopOrder
@@ -33,21 +35,17 @@ from pyros.messages.devices import (
     Slew,
     TelescopeState,
 )
-from pyros.messages.night import MajordomeState, ModeChanged, ObserveAlert, Permit, Replan, SafetyVerdict, SequenceEnded
-from pyros.messages.store import Commit, Committed, Insert
+from pyros.messages.night import MajordomeState, ModeChanged, Permit, SafetyVerdict, SequenceEnded
 from pyros.messages.system import Crash
 from pyros.sky.coordinates import sidereal_time_deg
 from pyros.sky.night import night_of
 from pyros.sky.site import Site
-from pyros.store.builder import AlbumDraft, PlanDraft, RequestDraft, SequenceDraft, build_request
 from simulators.observatory import Observatory
 from simulators.world import Site as SimulatedSite
 
 SITE = Site("San Pedro Mártir", -115.4637, 31.0442, 2830.0)
 NIGHT = night_of(SITE, date(2026, 11, 22))
 DARK = NIGHT.begins + timedelta(hours=1)
-TARGET = (5.0, 40.0)
-"""High in the sky for hours after DARK, far from the Moon."""
 OTHER_TARGET = (330.0, 45.0)
 LOOP = ("archivist", "plc", "weather:mast", "monitor", "majordome")
 """The chain: sensor, PLC, verdict, decision, heartbeat."""
@@ -56,7 +54,7 @@ ALL = (*LOOP, *DEVICES, "scheduler", "observation_manager")
 PIXELS = 64
 
 
-class Scene:
+class Scene(Sequences):
     """Use as a context manager; `run` and `until` let virtual time pass."""
 
     def __init__(
@@ -327,63 +325,6 @@ class Scene:
         ]
         letters = [(one.to, one.message, one.reason[-200:]) for one in self.system.dead_letters]
         return f"{self.clock.now():%H:%M:%S}: modes {changes}, verdict {self.verdict}, letters {letters[-3:]}"
-
-    # -- sequences ---------------------------------------------------------------------------------------------------
-
-    def open_up(self):
-        """Wait until the observatory observes."""
-        self.until(lambda: self.mode == "observing", 150.0)
-
-    def store(self, *writes):
-        reply = self.ask("archivist", Commit(writes=list(writes), reason="scene"))
-        assert isinstance(reply, Committed), reply
-        return reply.ids
-
-    def sequence(self, target=TARGET, exposure_s=20.0, count=1, alert=False, filter_name="r"):
-        """Store a sequence that may be observed at once; return its id and its alert's."""
-        now, first, request = self.clock.now(), [], {"kind": "routine", "user_id": self._user()}
-        if alert:
-            first = [Insert(table="alert", values=self._alert(target, now))]
-            request = {"kind": "alert", "alert_id": {"$ref": 0}}
-        plan = PlanDraft(exposure_s=exposure_s, count=count, filter=filter_name)
-        draft = SequenceDraft(
-            name="scene", target_name="somewhere", ra_deg=target[0], dec_deg=target[1], status="OBSERVABLE",
-            duration_s=exposure_s * count + 1.0, albums=[AlbumDraft(camera="vis", plans=[plan])],
-        )  # fmt: skip
-        commit = build_request(RequestDraft(name="scene", status="ACCEPTED", sequences=[draft], **request), now, first)
-        ids = self.store(*commit.writes)
-        at = next(index for index, write in enumerate(commit.writes) if write.table == "sequence")
-        if not alert:
-            self.tell("majordome", Replan(cause="scene"))
-        return ids[at], (ids[0] if alert else None)
-
-    def _user(self):
-        if not hasattr(self, "_user_id"):
-            account = {"name": "astronomer", "email": "a@example.org", "password_hash": "!", "role": "observer",
-                       "status": "VALIDATED", "created_at": self.clock.now()}  # fmt: skip
-            self._user_id = self.store(Insert(table="user", values=account))[0]
-            grant = {"user_id": self._user_id, "kind": "grant", "seconds": 1e6, "at": self.clock.now()}
-            self.store(Insert(table="quota_entry", values=grant))
-        return self._user_id
-
-    @staticmethod
-    def _alert(target, now):
-        return {"name": f"GRB {now:%H%M%S}", "night": str(NIGHT.date), "status": "ACTIVE", "t0": now,
-                "ra_deg": target[0], "dec_deg": target[1], "error_deg": 0.05, "times": {},
-                "created_at": now}  # fmt: skip
-
-    def alert(self, target=TARGET, *, may_interrupt=True, for_s=1800.0, **rules):
-        """Store an alert's sequence and tell majordome of it; return the sequence's id."""
-        sequence_id, alert_id = self.sequence(target, alert=True, **rules)
-        until = self.clock.now() + timedelta(seconds=for_s)
-        call = ObserveAlert(sequence_id=sequence_id, alert_id=alert_id, may_interrupt=may_interrupt, until=until)
-        self._calls = {**getattr(self, "_calls", {}), sequence_id: call}
-        self.tell("majordome", call)
-        return sequence_id
-
-    def sent_alert(self, sequence_id):
-        """The word on an alert that majordome was sent, to send it again."""
-        return self._calls[sequence_id]
 
 
 def exposing(scene, **rules):

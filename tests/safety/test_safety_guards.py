@@ -51,6 +51,7 @@ LIGHT = VERDICT | {
     "no permit for sequence 1  ": {"permit": None},
     "permit is 10.1 s old": {"permit_age_s": 10.1},
     "the dome is closing": plc(dome="closing"),
+    "the dome is to be closed": plc(desired="closed"),
     "the dome is unknown": plc(dome="unknown"),
     "PLC does not answer, so the dome is unknown": plc(link="down"),
     "PLC does not answer, so the dome is unknown ": {"plc": None},

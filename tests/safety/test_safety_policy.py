@@ -10,7 +10,7 @@ from test_safety_guards import MONITOR, PLC, of
 
 from pyros.actors.majordome.agenda import TRIES, Agenda
 from pyros.actors.majordome.orders import Orders, obey, orders_from
-from pyros.actors.majordome.policy import View, may_start, next_mode, should_park
+from pyros.actors.majordome.policy import View, may_start, next_mode, should_ask_again, should_park
 from pyros.actors.majordome.replanning import Replanning
 from pyros.actors.majordome.turn import Turn
 from pyros.messages.devices import TelescopeState
@@ -77,6 +77,19 @@ STEPS = [
     ("closing", "observing", "open", {"ordered": "lockdown"}),
     ("closing", "observing", "open", {"now": OVER}),
     ("closing", "observing", "closing", {}),
+    ("closing", "observing", "open", {"plc": of(PLC, dome="open", desired="closed")}),
+    ("closing", "closed", "open", {"plc": of(PLC, dome="open", desired="closed")}),
+    ("opening", "closed", "closed", {"plc": of(PLC, dome="closed", desired="closed")}),
+    ("opening", "closed", "closed", {"telescope": PARKED, "parks_first": True}),
+    (None, "closed", "closed", {"parks_first": True}),
+    (None, "closed", "closed", {"parks_first": True, "telescope": None}),
+    ("opening", "closed", "closed", {"parks_first": True, "plc": of(PLC, dome="closed", park_switch=True)}),
+    (
+        None,
+        "closed",
+        "closed",
+        {"parks_first": True, "telescope": PARKED, "plc": of(PLC, dome="closed", park_switch=False)},
+    ),
     ("closing", "observing", "unknown", {}),
     ("closing", "observing", "open", {"plc": None}),
     ("closing", "observing", "open", {"plc": of(PLC, link="down")}),
@@ -145,6 +158,23 @@ def test_the_telescope_is_parked_whenever_the_observatory_is_not_open_and_nobody
     assert not should_park(view("closed", "closed", telescope=PARKED), running=False)
     assert not should_park(view("closed", "closed", telescope=DOWN), running=False)
     assert not should_park(view("closed", "closed", plc=of(PLC, local_key=True)), running=False)
+
+
+def test_under_a_closed_roof_that_would_touch_it_the_telescope_is_not_moved():
+    def parks(dome, **switch):
+        return should_park(view("closed", dome, parks_first=True, plc=of(PLC, dome=dome, **switch)), running=False)
+
+    assert parks("open")
+    assert parks("between")
+    assert not parks("closed")
+    assert not parks("closing", park_switch=True), "its switch says that it is parked, whatever the mount says"
+
+
+def test_a_plc_actor_that_does_not_know_of_the_order_is_told_again():
+    assert should_ask_again(view("closing", "open", plc=of(PLC, dome="open", desired="as is")))
+    assert not should_ask_again(view("closing", "open", plc=of(PLC, dome="open", desired="closed")))
+    assert not should_ask_again(view("closing", "closed", plc=of(PLC, dome="closed", desired="as is")))
+    assert not should_ask_again(view("observing", "open", plc=of(PLC, dome="open", desired="open")))
 
 
 LOCK = Lockdown(operator="eve", reason="lightning")

@@ -1,14 +1,14 @@
 """A roll-off roof: it moves only over a parked telescope, whoever closes it and whatever fails."""
 
 import pytest
-from scene import ALL, Scene, ends, exposing, safe_at_the_end, slew
+from scene import ALL, Scene, exposing, safe_at_the_end, slew
 
 from pyros.actors.devices.dome import tube_parked
 from pyros.actors.make_safe import Closing, due, make_safe
 from pyros.hardware import urls
 from pyros.hardware.register_map import RegisterMap, load_register_map
 from pyros.messages.base import Refused
-from pyros.messages.devices import CloseDome, DomeCannotClose, OpenDome, Park, PlcState
+from pyros.messages.devices import CloseDome, DomeCannotClose, OpenDome, Park
 from pyros.messages.system import Shutdown
 from simulators.physics_dome import Latch
 
@@ -34,6 +34,13 @@ def no_switch(monkeypatch):
     decode = bare.decode
     monkeypatch.setattr(bare, "decode", lambda words: decode([words[0], words[1] & 0xFFF, *words[2:]]))
     monkeypatch.setattr(urls, "load_register_map", lambda path=None: bare)
+
+
+def without_interlock(folder):
+    """A PLC that would drive the roof into the tube, if it were told to or left to its dead-man."""
+    scene = Scene(folder, dome=ROOF)
+    scene.plc.needs_park = False
+    return scene
 
 
 def roof_rule_broken(scene):
@@ -73,7 +80,7 @@ def test_wind_while_tracking_is_closed_by_the_plc_actor_once_the_tube_is_parked(
 
 
 def test_without_a_park_switch_the_mount_s_word_counts_and_only_what_it_says_after_the_order(tmp_path, no_switch):
-    with Scene(tmp_path, dome=ROOF) as scene:
+    with without_interlock(tmp_path) as scene:
         scene.open_up()
         assert scene.dome.park_switch is None
         exposing(scene)
@@ -84,22 +91,34 @@ def test_without_a_park_switch_the_mount_s_word_counts_and_only_what_it_says_aft
 
 
 def test_an_open_roof_over_a_tube_that_never_left_its_park_position_closes_within_seconds(tmp_path, no_switch):
-    with Scene(tmp_path, dome=ROOF) as scene:
+    with without_interlock(tmp_path) as scene:
         scene.open_up()
         scene.run(29.0)  # the mount's last word is as old as it gets
         scene.tell("plc", CloseDome(cause="test"))
         assert scene.until(lambda: scene.closing, 20.0) <= 3.0
 
 
-def test_once_the_roof_is_to_be_closed_no_slew_begins_any_more(scene):
-    scene.fault("telescope", "mute", 5.0)
+def test_what_the_mount_said_before_the_order_does_not_count(tmp_path, no_switch):
+    with without_interlock(tmp_path) as scene:
+        scene.open_up()
+        assert scene.telescope.parked
+        scene.mount.unpark()
+        scene.fault("telescope", "mute", 30.0)
+        scene.tell("plc", CloseDome(cause="test"))
+        scene.run(20.0)
+        assert not roof_has_moved(scene)
+        scene.until(lambda: scene.fraction == 0.0, 200.0)
+        assert roof_rule_broken(scene) == []
+
+
+def test_an_order_that_only_the_plc_actor_got_is_taken_up_by_majordome_which_parks(scene):
+    """As its reflexes do: the plc actor cannot park."""
     scene.tell("plc", CloseDome(cause="test"))
-    scene.run(1.5)
-    scene.permit()
-    reply = scene.ask("telescope", slew())
-    assert isinstance(reply, Refused)
-    assert "to be closed" in reply.reason
-    safe_at_the_end(scene)
+    scene.until(lambda: scene.mode == "closing", 5.0)
+    assert isinstance(scene.ask("telescope", slew()), Refused)
+    scene.until(lambda: scene.fraction == 0.0, 100.0)
+    assert scene.parked
+    assert scene.observatory.observer.violations == []
 
 
 def test_an_ordered_shutdown_parks_closes_and_ends_well(scene):
@@ -129,7 +148,7 @@ def test_over_a_mute_mount_the_roof_stays_where_it_is_somebody_is_called_and_it_
 
 
 def test_over_a_mute_mount_a_plc_that_has_no_switch_is_not_left_to_a_dead_man_that_would_not_wait(tmp_path, no_switch):
-    with Scene(tmp_path, dome=ROOF) as scene:
+    with without_interlock(tmp_path) as scene:
         scene.open_up()
         exposing(scene)
         scene.fault("telescope", "mute", 200.0)
@@ -231,13 +250,15 @@ def test_a_daemon_that_finds_its_dome_open_decides_within_ten_seconds(tmp_path, 
         assert roof_rule_broken(scene) == []
 
 
-def test_a_plc_actor_that_is_restarted_while_the_roof_waits_closes_it_all_the_same(scene):
-    sequence_id = scene.last(PlcState) and ends(scene)
-    scene.world.set_weather(rain=True)
-    scene.run(6.0)
-    scene.crash("plc")
+@pytest.mark.parametrize("weather", [{"rain": True}, {"wind_m_s": 18.0}])
+@pytest.mark.parametrize("actor", ["plc", "majordome", "telescope", "monitor"])
+def test_an_actor_that_is_restarted_while_the_roof_waits_changes_nothing(scene, actor, weather):
+    scene.world.set_weather(**weather)
+    scene.until(lambda: scene.mode == "closing", 20.0)
+    scene.run(4.0)
+    assert not roof_has_moved(scene)
+    scene.crash(actor)
     safe_at_the_end(scene)
-    assert sequence_id == []
 
 
 # -- what is due: pure -----------------------------------------------------------------------------------------------

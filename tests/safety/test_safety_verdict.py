@@ -88,6 +88,39 @@ def test_the_verdict_on_what_is_seen(level, reason, what):
     assert reason in ", ".join(verdict.reasons)
 
 
+@pytest.mark.parametrize(
+    ("causes", "what"),
+    [
+        ([], seen()),
+        (["boot"], seen({"latched": ["boot"]})),
+        (["fault"], seen(NEVER)),
+        (["rain"], seen({"rain": True}, {"rain": True})),
+        (["people"], seen({"local_key": True, "emergency_stop": True})),
+        (["power"], seen({"mains": False})),
+        (["fault"], seen({"dome": "unknown"})),
+        (["latch"], seen({"latched": ["deadman"]})),
+        (["stale"], seen(age_s=31.0)),
+        (["wind", "humidity"], seen(air={"wind_m_s": 15.1, "gust_m_s": 25.0, "humidity_percent": 91.0})),
+        (["dew_point"], seen(air={"temperature_c": 2.0, "dew_point_c": 0.5})),
+        (["cold"], seen(air={"temperature_c": -21.0, "dew_point_c": -30.0})),
+        (["people", "wind"], seen({"local_key": True}, {"wind_m_s": 15.1})),
+    ],
+)
+def test_every_reason_has_a_cause_for_programs_each_kind_once(causes, what):
+    assert verdict_on(what).causes == causes
+
+
+def test_a_hold_off_says_what_it_follows_from():
+    _, memory = judge(SAFETY, seen({"rain": True}), PAST, 3.0)
+    _, memory = judge(SAFETY, seen(air={"wind_m_s": 15.1}, at_s=10.0), memory, 3.0)
+    verdict, memory = judge(SAFETY, seen(at_s=20.0), memory, 3.0)
+    assert verdict.causes == ["hold_off", "rain", "wind"]
+    assert len(verdict.reasons) == 1
+    again = at_start(SAFETY, 21.0, verdict, 1.0)
+    assert judge(SAFETY, seen(at_s=21.0), again, 3.0)[0].causes == ["hold_off", "rain", "wind"]
+    assert verdict_on(seen(), at_start(SAFETY, 0.0, None, 0.0)).causes == ["hold_off", "start"]
+
+
 def test_the_worst_of_two_stations_counts_and_one_that_is_stale_counts_not_at_all():
     calm, stormy = seen().stations[0], seen(air={"station": "roof", "wind_m_s": 18.0}).stations[0]
     assert verdict_on(seen(stations=[calm, stormy])).level == "UNSAFE"

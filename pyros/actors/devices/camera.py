@@ -115,7 +115,8 @@ class Camera(DeviceActor):
         except ValueError as error:
             return Refused(reason=f"exposure refused: {error}")
         except (OSError, FrameError) as error:
-            self.complaint = f"{self.name}: the frame could not be written: {error}"
+            reason = str(error).replace(f"{self.environment.images}/", "")  # files in messages are relative
+            self.complaint = f"{self.name}: the frame could not be written: {reason}"
             return Failed(reason=self.complaint)
         finally:
             self._until = None

@@ -11,6 +11,7 @@ parks), and not before. Opening is asked once and never repeated. The heartbeat 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Literal
 
 from pyros.actors.devices import guard
@@ -74,7 +75,8 @@ class PlcActor(DeviceActor):
         """When it was last kept from closing by people or by the tube."""
         self._alarmed = False
         self._mount_asked_s = float("-inf")
-        self._mount_counts_from = self.clock.now()
+        self._mount_counts_from: datetime | None = self.clock.now()
+        """What the mount said before does not count; None: nothing does until it is asked."""
         self._heartbeat = Heartbeat(self._max_age_s, min(EVERY_S, self.settings.safety.deadman_s / 4))
 
     @property
@@ -138,6 +140,7 @@ class PlcActor(DeviceActor):
         if self._desired != "closed" or self._position() == "closed":
             self._desired, self._cause = "closed", cause
             self._wanted_closed_s = self._obeyed_s = self.clock.monotonic_s()
+            self._mount_counts_from, self._mount_asked_s = None, float("-inf")
 
     def _act(self) -> None:
         """Close if need be, and feed the dead-man; the first error ends it, so that a poll stays short."""
@@ -187,8 +190,9 @@ class PlcActor(DeviceActor):
             return True
         latest = self.latest(TelescopeState)
         mount = latest[0] if latest is not None and latest[0].link == "up" else None
-        counts = mount is not None and mount.read_at is not None and mount.read_at >= self._mount_counts_from
-        return tube_parked(self._reading, mount.parked if mount is not None and counts else None)
+        if mount is None or mount.read_at is None or self._mount_counts_from is None:
+            return tube_parked(self._reading, None)
+        return tube_parked(self._reading, mount.parked if mount.read_at >= self._mount_counts_from else None)
 
     def _is_late_to_park(self) -> bool:
         return self._late_s() > safety_s(self.clock, self.settings.dome.park_within_s)

@@ -26,7 +26,9 @@ from pyros.messages.codec import VERSION, to_builtins
 REQUESTS_AT_A_TIME = 200
 """After so many the events get their turn."""
 _CLOSE_WITHIN_S = 1.0
-_LAST_WORDS_MS = 100
+_LAST_WORDS_MS = 500
+_HANG_UP_AFTER_S = 0.05
+"""Real seconds between the last words and the hanging up: a client that learns of both at once may drop the words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class Doors:
             self._serve()
             self._send_replies()  # the news that the gateway itself broke, for one
             self._send_events()
+            self._clock.sleep(_HANG_UP_AFTER_S * self._clock.speed)
         except Exception as error:  # noqa: BLE001 - whatever ends this thread is the actor's failure
             self._broken(error)
         finally:

@@ -188,7 +188,7 @@ class Actor(pykka.ThreadingActor):
         """Answer everybody who waits for this incarnation, which hangs. Called by the supervisor, in its thread."""
         core = self.__core
         answer_to(core.envelope, reply)
-        core._answer_all(reply)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # the kernel's own other half
+        core.answer_all(reply)
 
     def report_failure(self, failure: ActorFailed) -> None:
         """Tell the supervisor how this incarnation ended. Called last in its thread."""

@@ -253,7 +253,7 @@ class Core:
                 step()
             except BaseException as error:  # noqa: BLE001 - it was told to end, and ends
                 self.bury("on_stop", error)
-        self._answer_all(Failed(reason=f"{self.name} has stopped"))
+        self.answer_all(Failed(reason=f"{self.name} has stopped"))
         self.publish(ActorStopped(actor=self.name, epoch=self.epoch))
 
     def _leave(self) -> None:
@@ -268,9 +268,10 @@ class Core:
         self.bury(message, error)
         failed = Failed(reason=f"{self.name} broke on {message}: {cause}")
         answer_to(self.envelope, failed)
-        self._answer_all(failed)
+        self.answer_all(failed)
 
-    def _answer_all(self, reply: Answer) -> None:
+    def answer_all(self, reply: Answer) -> None:
+        """Give one reply to everybody who waits for this incarnation: its procedure, its promises."""
         answer_to(self.procedures.envelope, reply)
         for promise in list(self._promises):
             promise.answer(reply)

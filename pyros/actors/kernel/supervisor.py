@@ -154,8 +154,8 @@ class Supervisor(Actor):
         child = self._children.who_ended(message)
         if child is None:
             return
+        self.publish(message)  # before its links close: the gateway's last word is that it broke
         child.revoke()
-        self.publish(message)
         if child.ending:
             self._gone(child)
         else:

@@ -18,7 +18,7 @@ from pyros.actors.environment import Environment
 from pyros.actors.kernel import Answer, Context
 from pyros.actors.majordome.agenda import Agenda, Item
 from pyros.actors.majordome.people import OrderTaker
-from pyros.actors.majordome.policy import Step, View, may_start, next_mode, should_park
+from pyros.actors.majordome.policy import Step, View, may_start, next_mode, should_ask_again, should_park
 from pyros.actors.majordome.replanning import Replanning
 from pyros.actors.majordome.turn import LOST_AFTER_S, Turn
 from pyros.messages.base import Done
@@ -131,6 +131,8 @@ class Majordome(OrderTaker):
         if step is not None:
             self._go(step)
             view = self._look()
+        elif should_ask_again(view):
+            self.tell("plc", CloseDome(cause=self._why))
         self._park_if_due(view)
         self._look_for_lost(view.now)
         if self._mode == "observing":

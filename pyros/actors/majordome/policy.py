@@ -109,6 +109,12 @@ def may_start(view: View, lead_s: float) -> str | None:
     return f"no answer from {', '.join(down)}" if down else None
 
 
+def should_ask_again(view: View) -> bool:
+    """Tell whether the plc actor has to be told once more to close: a restarted one knows nothing of the order."""
+    plc = view.plc
+    return view.mode == "closing" and plc is not None and plc.desired != "closed" and plc.dome != "closed"
+
+
 def should_park(view: View, *, running: bool) -> bool:
     """Tell whether the telescope is to be parked: whenever the observatory is not open, once nothing uses it.
 

@@ -54,6 +54,8 @@ class NightRecord:
     """The truth: {ra_deg, dec_deg, t0, mag_at_60s, alpha}."""
     orders: list[Order] = field(default_factory=list[Order])
     """Operators' orders that were answered."""
+    news: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """By centre, the ids of the news that it has had, each once, in order."""
     wall_s: float = 0.0
     cpu_s: float = 0.0
     _level: str = ""

@@ -82,7 +82,7 @@ class Stage:
     ) -> None:
         assert night.begins is not None and night.ends is not None  # noqa: S101, PT018 - checked by the caller
         self.order, self.scenario, self.settings, self.pool = order, scenario, settings, pool
-        self.machine, self.clock, self.observatory = machine, machine.clock, observatory
+        self.machine, self.clock, self.observatory, self.receivers = machine, machine.clock, observatory, receivers
         self.over = night.ends + AFTER
         observatory.roof_needs_park = settings.dome.parks_first
         self.record = NightRecord(
@@ -118,6 +118,7 @@ class Stage:
         finally:
             self.journal.close()
         self.record.orders = self.operator.orders
+        self.record.news = {name: receiver.ids() for name, receiver in self.receivers.items()}
         _observe(self.record, self.observatory)
         return self.record
 

@@ -15,10 +15,12 @@ from typing import Any
 from pyros.actors.environment import Environment
 from pyros.actors.kernel import ChildSpec, Supervisor, System, start_supervisor
 from pyros.actors.make_safe import CLOSED_WITHIN_S, Closing, make_safe
+from pyros.actors.workers import Workers
 from pyros.clock import Clock
 from pyros.config import Settings, parse
 from pyros.messages.base import Event, State
 from pyros.messages.system import DeadLetter
+from pyros.orphans import die_with_parent
 from pyros.sky import configure_iers
 
 Tap = Callable[[str, Event | State], None]
@@ -75,7 +77,7 @@ def start_pool(workers: int) -> Executor:
     pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(os.getpid(),))
     for future in [pool.submit(os.getpid) for _ in range(workers)]:
         future.result(timeout=60)
-    return pool
+    return Workers(pool, workers)
 
 
 def _begin_worker(parent: int) -> None:
@@ -85,15 +87,6 @@ def _begin_worker(parent: int) -> None:
     die_with_parent()
     if os.getppid() != parent:  # it died in the meantime
         os._exit(1)
-
-
-def die_with_parent() -> None:
-    """Ask Linux to end this process when the thread that started it ends; elsewhere the daemon's own exit must do."""
-    import ctypes
-    import sys
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def end_pool(pool: Executor) -> None:
