@@ -6,6 +6,8 @@ import ctypes
 import signal
 import sys
 
+PARENT = "PYROS_PARENT"
+"""Environment variable in which a process that is executed anew finds the pid of whoever started it."""
 _PR_SET_PDEATHSIG = 1
 
 

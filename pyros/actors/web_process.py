@@ -24,6 +24,7 @@ from pyros.actors.environment import Environment
 from pyros.actors.kernel import Actor, Backoff, Context
 from pyros.messages.devices import Poll
 from pyros.messages.system import WebState
+from pyros.orphans import PARENT
 
 SECRET = "web_secret"  # noqa: S105 - a file's name
 TOKEN = "one_time_token"  # noqa: S105 - a file's name
@@ -207,6 +208,7 @@ def command(environment: Environment) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Let the child import this very pyros, whatever its working directory holds."""
+    """Let the child import this very pyros, whatever its working directory holds, and know its parent."""
     here = str(Path(pyros.__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
+    path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, PARENT: str(os.getpid()), "PYTHONPATH": path}

@@ -14,8 +14,8 @@ import web_stage as stage
 
 from pyros.messages.alerts import AlertManagerState
 from pyros.messages.night import ImageTaken, SafetyVerdict, SequenceStarted
-from pyros.web.__main__ import make_server, run_server
 from pyros.web.app import Options, create_app
+from pyros.web.serving import make_server, run_server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pyros.web.__main__ import main, read_secret
+from pyros.orphans import PARENT
+from pyros.web.serving import main, read_secret
 
 ORPHANING_PARENT = """
 import subprocess, sys
@@ -71,6 +72,16 @@ def is_running(pid):
         return status.rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_web_app_whose_parent_has_died_before_its_first_moment_ends_at_once(tmp_path):
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    order = [sys.executable, "-m", "pyros.web", "--connect", str(tmp_path), "--secret-file", str(tmp_path / "secret")]
+    ended = subprocess.run(
+        order, env={**os.environ, PARENT: str(dead.pid)}, capture_output=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, b"")
 
 
 def test_a_missing_secret_is_made_for_this_user_alone_and_kept(tmp_path):

@@ -155,13 +155,8 @@ class Camera(DeviceActor):
         self.read()
         self.well()
         over = self.clock.now() >= start + timedelta(seconds=message.exposure_s)  # as may be on a scaled clock
-        if (
-            message.exposure_s >= SURELY_SEEN_S
-            and self._reading is not None
-            and not _has_begun(self._reading, over=over)
-        ):
-            state = self._reading.state.name
-            raise DeviceFault(self.name, "startexposure", f"the camera took the command, but it is {state}")
+        if message.exposure_s >= SURELY_SEEN_S and self._reading is not None and not over:
+            self._see_begun(self._reading)
         self.show()
         self.publish(
             ShutterOpened(
@@ -172,6 +167,12 @@ class Camera(DeviceActor):
                 exposure_s=message.exposure_s,
             )
         )
+
+    def _see_begun(self, reading: CameraReading) -> None:
+        """Raise `DeviceFault` unless the camera is at work; an image that is ready already is none of this exposure."""
+        state = "done at once" if reading.image_ready else reading.state.name
+        if reading.image_ready or reading.state not in UNDER_WAY:
+            raise DeviceFault(self.name, "startexposure", f"the camera took the command, but it is {state}")
 
     def _wait_for_image(self) -> Procedure:
         deadline_s = self.clock.monotonic_s() + self.clock.at_least_real(LONGEST_READOUT_S, 10.0)
@@ -249,8 +250,3 @@ class Camera(DeviceActor):
             problem=self.trouble,
             read_at=reading.read_at,
         )
-
-
-def _has_begun(reading: CameraReading, *, over: bool) -> bool:
-    """Tell whether an exposure was begun; an image that is ready before it can be `over` is none of it."""
-    return reading.state in UNDER_WAY or (over and reading.image_ready)

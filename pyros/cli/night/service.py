@@ -72,6 +72,8 @@ class Service:
         self._stop_post = stop_post
         self._tell = tell
         self._deadline: Timer | None = None
+        self._starting = True
+        """Whether READY has not come yet, from which on the watchdog counts."""
         self._down_since_s = 0.0
         self._cause = ""
 
