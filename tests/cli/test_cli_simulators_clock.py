@@ -17,10 +17,10 @@ from pyros.cli import pyros as command
 from pyros.config import load
 
 POOL = """
-import os, sys, time
+import multiprocessing, time
 from pyros.cli.simulation.daemon import start_pool
 pool = start_pool(2)
-print(*[process.pid for process in pool._processes.values()], flush=True)
+print(*[process.pid for process in multiprocessing.active_children()], flush=True)
 time.sleep(60)
 """
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from scene import ALL, NIGHT, OTHER_TARGET, TARGET, Scene, expose, slew
 
+from pyros.actors.analyzer.frame import FrameError
 from pyros.messages.base import Done, Failed, Refused
 from pyros.messages.devices import (
     Brake,
@@ -210,6 +211,29 @@ def test_no_slew_is_commanded_when_the_verdict_is_stale(scene):
 
 
 # -- camera ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_camera_that_lies_only_while_it_is_started_has_no_frame_recorded(scene):
+    scene.fault("camera:vis", "lie", 4.0)
+    reply = scene.ask("camera:vis", expose(30.0))
+    assert isinstance(reply, Failed)
+    assert "done at once" in reply.reason
+    assert list(scene.environment.images.rglob("*.fits")) == []
+    bears(scene)
+
+
+def test_a_disk_that_takes_no_frame_fails_the_exposure_and_not_the_camera(scene, monkeypatch):
+    def full(path, *_):
+        raise FrameError(f"{path} cannot be written: No space left on device")
+
+    monkeypatch.setattr("pyros.actors.devices.camera.write_frame", full)
+    reply = scene.ask("camera:vis", expose(5.0))
+    assert isinstance(reply, Failed)
+    assert "No space left on device" in reply.reason
+    assert str(scene.folder) not in reply.reason
+    bears(scene)
+    monkeypatch.undo()
+    assert isinstance(scene.ask("camera:vis", expose(5.0)), Exposed)
 
 
 def test_an_exposure_ends_as_a_file_on_disk(scene):
