@@ -150,7 +150,7 @@ def test_systemd_makes_the_state_directory_below_var_lib_and_no_other():
     [
         ({}, "yes", "yes"),
         ({"command": ("/home/ann/pyros/bin/pyros",)}, "read-only", "yes"),
-        ({"reads": (Path("/root/.pyenv/versions/3.11"),)}, "read-only", "yes"),
+        ({"reads": (Path("/root/python/3.11"),)}, "read-only", "yes"),
         ({"config": Path("/tmp/observatory.toml")}, "yes", "no"),
         ({"config": Path("/homestead/observatory.toml")}, "yes", "yes"),
     ],
