@@ -28,6 +28,8 @@ LOOK_S = 5.0
 SUN_LIMIT_DEG = -4.0
 CLOSING_ALLOWED_S = 90.0
 """From the first rain to the closed switch: the dome's own time and half of it again."""
+PARKING_ALLOWED_S = 60.0
+"""What a roof that waits for the park switch may take besides: the mount's longest way at 6°/s, and as long again."""
 ABORTING_ALLOWED = timedelta(seconds=3)
 """From the dome's first motion to the end of an exposure: the dome closes by its own reflexes, too."""
 TAKING_UP_ALLOWED = timedelta(seconds=20)
@@ -199,11 +201,12 @@ class Observer:
         sun_deg = self.world.sun_altitude_deg(now)
         bad = None if self._is_deceived(unix_s) else self._bad_weather(unix_s)
         beat_s, deadman_s = self._beat(unix_s)
+        closing_s = CLOSING_ALLOWED_S + (PARKING_ALLOWED_S if self.roof_needs_park else 0.0)
         for rule, wrong, allowed_s, detail in (
-            (IN_RAIN, self.world.rain.at(unix_s), CLOSING_ALLOWED_S, "it rains"),
+            (IN_RAIN, self.world.rain.at(unix_s), closing_s, "it rains"),
             ("dome open in bad weather", bad is not None, REACTION_ALLOWED_S, bad),
             ("dome open by daylight", sun_deg > SUN_LIMIT_DEG, DAYLIGHT_ALLOWED_S, f"the Sun is at {sun_deg:.1f}°"),
-            ("dome open without a heartbeat", beat_s > deadman_s, CLOSING_ALLOWED_S, f"the last {beat_s:.0f} s ago"),
+            ("dome open without a heartbeat", beat_s > deadman_s, closing_s, f"the last {beat_s:.0f} s ago"),
         ):
             since_s = self._since_s.setdefault(rule, unix_s) if wrong and is_open else unix_s
             if not (wrong and is_open):
@@ -212,10 +215,15 @@ class Observer:
             self._judge(rule, now, late, f"still open {allowed_s:g} s later: {detail}")
 
     def _is_hindered(self, unix_s: float) -> bool:
-        """Tell whether the dome cannot move, whoever wants it: stuck, slow, its motor given up, or in a hand."""
+        """Tell whether the dome cannot move, whoever wants it.
+
+        It is stuck, slow, its motor given up, in a hand, or it waits for a mount that does not do what it is told.
+        """
         by_hand = self.world.local_key.at(unix_s) or self.world.emergency_stop.at(unix_s)
         jammed = self.world.faults.active(self.plc.name) in {"stuck", "slow"}
-        return by_hand or jammed or bool(Latch(self.plc.latch_word()) & Latch.MOTION_FAULT)
+        mount_fails = self.world.faults.active(self.mount.name) is not None
+        waits = self.roof_needs_park and mount_fails and not self.mount.parked(unix_s)
+        return by_hand or jammed or waits or bool(Latch(self.plc.latch_word()) & Latch.MOTION_FAULT)
 
     def _is_deceived(self, unix_s: float) -> bool:
         """Tell whether the station says what nobody can know to be wrong."""

@@ -10,7 +10,7 @@ from chaos_nights import MOST_SHUT, Result
 from pyros.cli.night.report import find
 from pyros.messages.night import NightEnded, NightStarted
 from pyros.messages.system import ActorRestarted
-from simulators.observer import CLOSING_ALLOWED_S, IN_RAIN
+from simulators.observer import CLOSING_ALLOWED_S, IN_RAIN, PARKING_ALLOWED_S
 from simulators.observer_books import Books, audit
 from simulators.observer_hours import CLOSED_S, RESTART_S, STEP_S, Span, closed_by_people, hours, spoiled_by
 from simulators.physics_timeline import from_unix_s, to_unix_s
@@ -63,7 +63,7 @@ def judged(drawn, record, observatory, folder: Path) -> Result:
 def _is_nobodys_fault(violation, observer) -> bool:
     """Tell whether it rained into a dome that could not close."""
     at_s = to_unix_s(violation.t)
-    return violation.rule == IN_RAIN and observer.hindered(at_s - CLOSING_ALLOWED_S, at_s)
+    return violation.rule == IN_RAIN and observer.hindered(at_s - CLOSING_ALLOWED_S - PARKING_ALLOWED_S, at_s)
 
 
 def _offsets(scenario) -> list[float]:
