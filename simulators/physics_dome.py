@@ -121,6 +121,8 @@ class DomeLogic:
     around: Surroundings
     booted_s: float
     deadman_s: int = DEADMAN_S[1]
+    travel_s: float = TRAVEL_S
+    """Seconds from closed to open."""
     heartbeat: int = 0
     latch: Latch = Latch.BOOT
     deadman_expired: bool = False
@@ -286,7 +288,7 @@ class DomeLogic:
         return not self._powerless() and self._tube_clear()
 
     def _move(self, direction: int, cause: str) -> None:
-        travel_s = {"stuck": float("inf"), "slow": TRAVEL_S * SLOW_FACTOR}.get(self.fault or "", TRAVEL_S)
+        travel_s = {"stuck": float("inf"), "slow": self.travel_s * SLOW_FACTOR}.get(self.fault or "", self.travel_s)
         drive = Drive(self._now_s, self.drive.at(self._now_s), direction, travel_s, cause)
         if self.history[-1].start_s >= drive.start_s and len(self.history) > 1:
             self.history.pop()

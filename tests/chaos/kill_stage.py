@@ -20,7 +20,6 @@ from pathlib import Path
 
 from kill_receiver import Receiver
 
-import simulators.physics_dome
 from pyros.client import Client, GatewayError
 from pyros.clock import WallClock
 from pyros.messages.base import Message
@@ -111,7 +110,6 @@ class Stage:
     """Everything that outlives a daemon. Use as a context manager: nothing is left running."""
 
     def __init__(self, folder: Path, seed: int, speed: float, before: timedelta = timedelta(minutes=2)):
-        simulators.physics_dome.TRAVEL_S = DOME_TRAVEL_S
         self.folder, self.state, self.seed = folder, folder / "state", seed
         self.words = folder / "words"
         self.mark = uuid.uuid4().hex
@@ -121,6 +119,7 @@ class Stage:
         self.receiver = Receiver()
         self.observatory = Observatory(self.clock, seed, image_px=PIXELS)
         self.world, self.mount, self.plc = self.observatory.world, self.observatory.mount, self.observatory.plc
+        self.plc.logic.travel_s = DOME_TRAVEL_S
         self.broker, self.observer = self.observatory.broker, self.observatory.observer
         self.world.pointing(self.clock.now())  # loads astropy, so that the first client is answered in time
         self._hold_weather_fine()

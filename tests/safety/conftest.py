@@ -1,8 +1,9 @@
-"""Readings of a PLC for the tests of pure functions."""
+"""Readings of a PLC for the tests of pure functions, and the scene of those that need a whole chain."""
 
 from datetime import UTC, datetime
 
 import pytest
+from scene import Scene
 
 from pyros.hardware.interfaces import PlcReading
 
@@ -17,3 +18,11 @@ GOOD = dict.fromkeys(PlcReading.__struct_fields__) | {
 def reading():
     """Make a reading of an open dome, with what is named changed."""
     return lambda **changes: PlcReading(**GOOD | changes)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """An observatory that observes, an hour into the night."""
+    with Scene(tmp_path) as scene:
+        scene.open_up()
+        yield scene

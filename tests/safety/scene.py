@@ -35,7 +35,7 @@ from pyros.messages.devices import (
     Slew,
     TelescopeState,
 )
-from pyros.messages.night import MajordomeState, ModeChanged, Permit, SafetyVerdict, SequenceEnded
+from pyros.messages.night import Lockdown, MajordomeState, ModeChanged, Permit, SafetyVerdict, SequenceEnded
 from pyros.messages.system import Crash
 from pyros.sky.coordinates import sidereal_time_deg
 from pyros.sky.night import night_of
@@ -52,6 +52,7 @@ LOOP = ("archivist", "plc", "weather:mast", "monitor", "majordome")
 DEVICES = tuple(f"{name}{end}" for name in ("telescope", "camera:vis", "filter_wheel:vis") for end in (".brake", ""))
 ALL = (*LOOP, *DEVICES, "scheduler", "observation_manager")
 PIXELS = 64
+LOCK = Lockdown(operator="eve", reason="lightning")
 
 
 class Scene(Sequences):
@@ -332,6 +333,10 @@ def exposing(scene, **rules):
     sequence_id = scene.alert(exposure_s=rules.pop("exposure_s", 300.0), **rules)
     scene.until(lambda: any(one.sequence_id == sequence_id for one in scene.events(ShutterOpened)), 120.0)
     return sequence_id
+
+
+def modes(scene):
+    return [one.after for one in scene.events(ModeChanged)]
 
 
 def ends(scene):

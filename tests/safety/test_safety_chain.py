@@ -4,7 +4,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from scene import ALL, NIGHT, OTHER_TARGET, TARGET, Scene, ends, exposing, safe_at_the_end
+from scene import ALL, LOCK, NIGHT, OTHER_TARGET, TARGET, Scene, ends, exposing, modes, safe_at_the_end
 
 from pyros.actors.devices import guard
 from pyros.messages.base import Done
@@ -18,7 +18,6 @@ from pyros.messages.devices import (
 from pyros.messages.night import (
     Abort,
     Execute,
-    Lockdown,
     MajordomeState,
     MakeSchedule,
     ModeChanged,
@@ -35,21 +34,6 @@ from pyros.messages.night import (
 from pyros.messages.store import GetRows
 from pyros.store.database import open_reader
 from pyros.store.history import rows
-
-LOCK = Lockdown(operator="eve", reason="lightning")
-
-
-@pytest.fixture
-def scene(tmp_path):
-    """An observatory that observes, an hour into the night."""
-    with Scene(tmp_path) as scene:
-        scene.open_up()
-        yield scene
-
-
-def modes(scene):
-    return [one.after for one in scene.events(ModeChanged)]
-
 
 # -- closing ---------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from scene import ALL, DARK, NIGHT, OTHER_TARGET, SITE, TARGET, Scene, ends, exposing, safe_at_the_end
+from scene import ALL, DARK, LOCK, NIGHT, OTHER_TARGET, SITE, TARGET, Scene, ends, exposing, modes, safe_at_the_end
 
 from pyros.messages.base import Done, Refused
 from pyros.messages.devices import (
@@ -14,7 +14,6 @@ from pyros.messages.devices import (
     ShutterOpened,
 )
 from pyros.messages.night import (
-    Lockdown,
     MajordomeState,
     ModeChanged,
     MonitorState,
@@ -30,21 +29,6 @@ from pyros.messages.system import Shutdown
 from pyros.sky.site import Site
 from pyros.store.database import open_reader
 from pyros.store.history import rows
-
-LOCK = Lockdown(operator="eve", reason="lightning")
-
-
-@pytest.fixture
-def scene(tmp_path):
-    """An observatory that observes, an hour into the night."""
-    with Scene(tmp_path) as scene:
-        scene.open_up()
-        yield scene
-
-
-def modes(scene):
-    return [one.after for one in scene.events(ModeChanged)]
-
 
 # -- restarts --------------------------------------------------------------------------------------------------------
 
@@ -96,6 +80,12 @@ def test_a_lockdown_outlives_majordome_and_the_daemon_and_only_a_named_operator_
         assert scene.ask("majordome", Release(operator="eve")) == Done()
         scene.open_up()
         assert isinstance(scene.ask("majordome", Release(operator="eve")), Refused)
+
+
+def test_who_lifts_a_lockdown_is_said(scene):
+    scene.ask("majordome", LOCK)
+    scene.ask("majordome", Release(operator="adam"))
+    assert "released by adam" in [one.cause for one in scene.events(ModeChanged)]
 
 
 def test_a_lockdown_is_acknowledged_only_when_the_store_has_it_and_holds_before(scene):

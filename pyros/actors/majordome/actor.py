@@ -339,6 +339,10 @@ class Majordome(OrderTaker):
             self._go(Step("closing", f"{self.orders.ordered}: {cause}"))
         self.show()
 
+    def released(self, operator: str) -> None:
+        """See `OrderTaker.released`."""
+        self.publish(ModeChanged(before=self._mode, after=self._mode, cause=f"released by {operator}"))
+
     # -- state -------------------------------------------------------------------------------------------------------
 
     def state(self) -> MajordomeState:

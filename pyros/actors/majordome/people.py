@@ -31,6 +31,10 @@ class OrderTaker(Actor):
     def ordered(self, cause: str) -> None:
         """Act on new orders; called in the handler that brought them."""
 
+    @abstractmethod
+    def released(self, operator: str) -> None:
+        """Say who has lifted a lockdown."""
+
     def load_orders(self, reader: Reader) -> None:
         """Take up what the store keeps."""
         self._settings_reader = reader
@@ -48,7 +52,14 @@ class OrderTaker(Actor):
         self.ordered(_cause(command))
         return Done()
 
-    on_start_observing = on_stop_observing = on_pause = on_resume = on_release = _obey
+    on_start_observing = on_stop_observing = on_pause = on_resume = _obey
+
+    def on_release(self, message: Release) -> Done | Refused:
+        """Lift a lockdown, and say who did."""
+        reply = self._obey(message)
+        if isinstance(reply, Done):
+            self.released(message.operator)
+        return reply
 
     def on_lockdown(self, message: Lockdown) -> Deferred:
         """Close now; answered once the store has it, so that no restart forgets what was acknowledged."""
@@ -85,10 +96,6 @@ class OrderTaker(Actor):
 
 
 def _cause(command: Command) -> str:
-    match command:
-        case Lockdown(operator=operator, reason=reason):
-            return f"{operator}: {reason}"
-        case Release(operator=operator):
-            return f"released by {operator}"
-        case _:
-            return str(getattr(command, "cause", ""))
+    if isinstance(command, Lockdown):
+        return f"{command.operator}: {command.reason}"
+    return str(getattr(command, "cause", ""))
