@@ -11,7 +11,7 @@ run: $(READY)
 	$(BIN)/pyros demo
 
 test: $(READY) system
-	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # Hours of random trouble; both print their seeds and totals. For example: make chaos NIGHTS=10 KILLS=20 SEED=7 JOBS=1
 SEED ?= 1
