@@ -53,8 +53,8 @@ def judged(drawn, record, observatory, folder: Path) -> Result:
         notices=len(books.acknowledged),
         idle_s=STEP_S * sum(1 for at_s in found.fair if any(begin <= at_s * 1e6 < end for begin, end in faulty)),
         violations=[f"{one.t:%Y-%m-%dT%H:%M:%S} {one.rule}: {one.detail}" for one in broken]
-        + _disobeyed(observer, orders)
-        + _causeless(observer, spoiled),
+        + disobeyed(observer, orders)
+        + causeless(observer, spoiled),
         shut=[f"{from_unix_s(at_s):%Y-%m-%dT%H:%M:%S}" for at_s in found.shut[:MOST_SHUT]],
         events=hashlib.sha256((folder / "events.jsonl").read_bytes()).hexdigest(),
     )
@@ -93,7 +93,7 @@ def _announced(record) -> list[tuple[float, str]]:
     ]
 
 
-def _disobeyed(observer, orders) -> list[str]:
+def disobeyed(observer, orders) -> list[str]:
     """Return the acknowledged orders to close under which the dome was open all the same."""
     wanted = closed_by_people(orders, observer.world.unix_s())
     return [
@@ -108,7 +108,7 @@ def _steps(begin_s: float, end_s: float):
     return [begin_s + 10.0 * step for step in range(int((end_s - begin_s) / 10.0) + 1)]
 
 
-def _causeless(observer, spoiled) -> list[str]:
+def causeless(observer, spoiled) -> list[str]:
     """Return the deaths of the process that no trouble accounts for."""
     return [
         f"{gone.start:%Y-%m-%dT%H:%M:%S} the process died without a cause"
