@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import click
@@ -15,6 +15,9 @@ from pyros.cli.ending import Ending
 from pyros.cli.run import clock_of, refuse
 from pyros.clock import WallClock
 from pyros.config import ConfigError, Settings, load
+
+if TYPE_CHECKING:
+    from simulators.world import World
 
 HOSTS = ("127.0.0.1", "localhost", "::1")
 EXAMPLE = """\
@@ -147,6 +150,15 @@ def _write(config: Path, first_port: int, seed: int, clock: str) -> None:
     click.echo(f"{config} was written")
 
 
+class Served(NamedTuple):
+    """A simulated device's server, not yet started: what it is called, where it shall be, how it starts and stops."""
+
+    name: str
+    url: str
+    start: Callable[[tuple[str, int]], object]
+    stop: Callable[[], None]
+
+
 def _start(settings: Settings, clock: WallClock, seed: int, running: contextlib.ExitStack) -> list[str]:
     """Start a server for each device; return a line for each.
 
@@ -155,37 +167,50 @@ def _start(settings: Settings, clock: WallClock, seed: int, running: contextlib.
     ValueError, OSError
         If an address is not on this machine, or is taken.
     """
-    from simulators.camera import CameraServer
+    lines: list[str] = []
+    for one in _observatory(settings, clock, seed):
+        try:
+            one.start(_here(one.name, one.url))
+        except OSError as error:
+            raise OSError(f"{one.name} cannot listen at {one.url}: {error.strerror or error}") from None
+        running.callback(one.stop)
+        lines.append(f"{one.name:20} {one.url}")
+    return lines
+
+
+def _observatory(settings: Settings, clock: WallClock, seed: int) -> Iterator[Served]:
+    """Yield a server for each device and each source of notices, all of one simulated world."""
     from simulators.lx200_server import Lx200Session
     from simulators.mount import SimulatedMount
     from simulators.plc import PlcServer, SimulatedPlc
     from simulators.serve import TcpServer
     from simulators.vtp_broker import VtpBroker
-    from simulators.wheel import IfwSession, SimulatedWheel
     from simulators.world import Site, World
 
-    place, devices, lines = settings.site, settings.devices, list[str]()
+    place, devices = settings.site, settings.devices
     world = World(clock, Site(place.longitude_deg, place.latitude_deg, place.height_m), seed)
-
-    def serve(name: str, url: str, start: Callable[[tuple[str, int]], object], stop: Callable[[], None]) -> None:
-        try:
-            start(_here(name, url))
-        except OSError as error:
-            raise OSError(f"{name} cannot listen at {url}: {error.strerror or error}") from None
-        running.callback(stop)
-        lines.append(f"{name:20} {url}")
-
     mount, plc = SimulatedMount(world), PlcServer(SimulatedPlc(world))
     plc.plc.needs_park = settings.dome.parks_first
     session = TcpServer(clock, world.faults, mount.name, lambda link: Lx200Session(mount, link))
     world.pointing(clock.now())  # loads astropy, so that the first client is answered in time
-    serve("telescope", devices.telescope.url, session.start, session.stop)
-    serve("plc", devices.plc.url, plc.start, plc.stop)
-    for name, wheel in devices.filter_wheel.items():
+    yield Served("telescope", devices.telescope.url, session.start, session.stop)
+    yield Served("plc", devices.plc.url, plc.start, plc.stop)
+    yield from _instruments(settings, clock, seed, world)
+    for source in settings.alerts.source:
+        broker = VtpBroker(world)
+        yield Served(f"broker {source.name}", source.url, broker.start, broker.stop)
+
+
+def _instruments(settings: Settings, clock: WallClock, seed: int, world: World) -> Iterator[Served]:
+    from simulators.camera import CameraServer
+    from simulators.serve import TcpServer
+    from simulators.wheel import IfwSession, SimulatedWheel
+
+    for name, wheel in settings.devices.filter_wheel.items():
         model = SimulatedWheel(world, f"filter_wheel:{name}")
         line = TcpServer(clock, world.faults, model.name, lambda link, model=model: IfwSession(model, link))
-        serve(model.name, wheel.url, line.start, line.stop)
-    for name, settings_of in devices.camera.items():
+        yield Served(model.name, wheel.url, line.start, line.stop)
+    for name, settings_of in settings.devices.camera.items():
         camera = CameraServer(
             world,
             name,
@@ -195,11 +220,7 @@ def _start(settings: Settings, clock: WallClock, seed: int, running: contextlib.
             field_arcmin=settings_of.field_arcmin,
             catalogue_dir=settings.analyzer.catalogue,
         )
-        serve(f"camera:{name}", settings_of.url, lambda at, camera=camera: camera.start(*at), camera.stop)
-    for source in settings.alerts.source:
-        broker = VtpBroker(world)
-        serve(f"broker {source.name}", source.url, broker.start, broker.stop)
-    return lines
+        yield Served(f"camera:{name}", settings_of.url, lambda at, camera=camera: camera.start(*at), camera.stop)
 
 
 def _here(name: str, url: str) -> tuple[str, int]:
