@@ -30,10 +30,15 @@ from pyros.store.repositories import (
     programme,
     sequence_counts,
     sequence_tree,
+    setting_write,
+    settings,
 )
 
 MOST_RESUMPTIONS = 3
-"""How often in a night a sequence that a device interrupted is tried again."""
+"""How often in a night a sequence is tried again that a device or the death of the daemon has interrupted."""
+
+RESUMPTIONS = "resumptions"
+"""The setting that counts them; durable, else a sequence that kills the daemon would do so all night."""
 
 MOST_REFUSALS = 3
 """How often in a row the evening's changes are tried again that the store has refused."""
@@ -51,7 +56,8 @@ class RoutineManager(Actor):
         self._open_again = ""
         """Why the requests have to be gone through once more when the present opening is stored."""
         self._refusals = 0
-        self._interruptions: Counter[int] = Counter()
+        self._resumptions: Counter[int] = Counter()
+        """By sequence, how often it was made observable again in the night that is open."""
 
     def on_start(self) -> None:
         """Open the store and follow the night."""
@@ -168,13 +174,12 @@ class RoutineManager(Actor):
         """Open the requests for the night once, in the evening (or at whatever hour we start)."""
         if message.night and message.night != self._opened_for and message.ends is not None:
             self._opened_for = message.night
-            self._interruptions.clear()
+            self._resumptions = self._resumed_in(message.night)
             self._open_for_tonight(f"night {message.night}")
 
     def on_sequence_ended(self, message: SequenceEnded) -> None:
-        """End its request if it was the last; what a device interrupted is tried again, a few times a night."""
+        """End its request if it was the last; what was interrupted is tried again, a few times a night."""
         if message.outcome == "INTERRUPTED":
-            self._interruptions[message.sequence_id] += 1
             self._open_for_tonight(f"after the interruption of sequence {message.sequence_id}")
         self._end_requests()
         self.show()
@@ -190,15 +195,32 @@ class RoutineManager(Actor):
         now, writes = self.clock.now(), list[Any]()
         trees = observable_sequences(self._store, ("COMPLETE", "OBSERVABLE", "PLANNED", "INTERRUPTED"))
         held = held_by(self._store, [tree.id for tree in trees])
+        resumed = list[int]()
         for tree in trees:
-            if self._interruptions[tree.id] > MOST_RESUMPTIONS:
-                continue
             change = rules.for_tonight(tree, monitor[0].begins, monitor[0].ends, now, self._available_s(tree))
-            if change is not None:
-                writes += rules.step(tree, *change, held[tree.id], now)
+            again = tree.status == "INTERRUPTED" and change is not None and change[0] == "OBSERVABLE"
+            if change is None or (again and self._resumptions[tree.id] >= MOST_RESUMPTIONS):
+                continue
+            writes += rules.step(tree, *change, held[tree.id], now)
+            resumed += [tree.id] if again else []
         if writes:
             self._opening = True
-            self._commit(writes, cause, self._opened)
+            self._commit([*writes, *self._counted(resumed)], cause, self._opened)
+
+    def _resumed_in(self, night: str) -> Counter[int]:
+        """Return what the store says of a night's resumptions."""
+        kept = settings(self._store).get(RESUMPTIONS, {})
+        counts = kept.get("counts", {}) if kept.get("night") == night else {}
+        return Counter({int(number): count for number, count in counts.items()})
+
+    def _counted(self, resumed: list[int]) -> list[Any]:
+        """Count sequences that are resumed; return the write that goes with them."""
+        if not resumed:
+            return []
+        self._resumptions.update(resumed)
+        counts = {str(number): count for number, count in sorted(self._resumptions.items()) if count}
+        value = {"night": self._opened_for, "counts": counts}
+        return [setting_write(self._store, RESUMPTIONS, value, self.clock.now(), self.name)]
 
     def _available_s(self, tree: SequenceTree) -> float:
         return 0.0 if tree.user_id is None else balance(self._store, tree.user_id, tree.programme_id).available_s
@@ -210,6 +232,8 @@ class RoutineManager(Actor):
         if isinstance(reply, Committed):
             self.tell("majordome", Replan(cause="new observable sequences"))
             self._end_requests()
+        else:
+            self._resumptions = self._resumed_in(self._opened_for)
         if again or 0 < self._refusals <= MOST_REFUSALS:  # refused: a row has changed since it was read
             self._open_for_tonight(again or "again")
         self.show()

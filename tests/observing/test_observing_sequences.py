@@ -195,6 +195,21 @@ def test_a_sequence_that_a_device_interrupted_is_taken_up_again_but_not_for_ever
     assert ledger["refund"] == ledger["reserve"]
 
 
+def test_a_sequence_in_which_the_daemon_dies_again_and_again_is_left_alone_for_the_night(tmp_path):
+    scene = Scene(tmp_path)
+    (number,) = planned(scene)
+    deaths = 0
+    while scene.row("sequence")["status"] == "PLANNED" and deaths < 10:
+        deaths += 1
+        execute(scene, number)
+        scene.run(12.0)
+        scene = scene.again(30.0)
+        scene.run(10.0)
+        scene.ask("scheduler", MakeSchedule(first_schedule=False, trigger="again"))
+    assert deaths == 4
+    assert scene.row("sequence")["status"] == "INTERRUPTED"
+
+
 def test_brakes_that_do_not_answer_delay_the_end_by_two_seconds_at_most(tmp_path):
     scene = Scene(tmp_path)
     (number,) = planned(scene)
