@@ -17,6 +17,7 @@ from pyros.client import Client
 from pyros.clock import WallClock
 from pyros.config import parse
 from pyros.messages.devices import Slewed, TelescopeState
+from pyros.messages.night import NightEnded
 from pyros.messages.people import Account
 from pyros.messages.system import ChildRow, GatewayState, Shutdown, SupervisorState
 
@@ -76,6 +77,14 @@ class Daemon:
         self.others = [start(self.system, name, make) for name, make in more]
         self.gateway = start(self.system, "gateway", lambda c: Gateway(c, environment(folder, mode, boot)))
         until(lambda: self.system.events.latest(GatewayState) is not None)
+        self._let_go_out()
+
+    def _let_go_out(self) -> None:
+        """Wait until the states of the start are on the wire, so that nobody who listens from now on hears them."""
+        with client(self.folder) as door:
+            heard = door.listen(["NightEnded"])
+            self.telescope.publish(NightEnded(night="2026-11-21"))
+            next(heard)
 
     def publish(self, count: int, first: int = 0) -> None:
         for number in range(first, first + count):

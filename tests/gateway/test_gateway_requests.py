@@ -297,7 +297,7 @@ def test_a_gateway_that_dies_comes_back_on_the_same_sockets_and_goes_on_counting
         until(lambda: running.system.bury(LETTER) or got)  # a listener that is still connecting hears the next one
         thread.join()
         (first, _, _), (second, _, _) = got[0]
-        assert before < first < second
+        assert before <= first < second  # the state that came with the snapshot may have been on its way still
 
 
 def test_sockets_that_break_take_their_actor_down_so_that_it_is_restarted():
